@@ -1,0 +1,76 @@
+"""Where a message can go, and the only maker of channel-layer group names.
+
+Realms keep protocols and tenants apart: `goclaw:<account>`, `system`, ….
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A target: `kind` is client, group, topic, session or everyone; `key` is free text."""
+
+    kind: str
+    realm: str
+    key: str = ""
+
+    def group(self) -> str:
+        """The channel-layer name: hashed, because Channels allows ASCII letters, digits, `-_.` and
+        under 100 characters, while ids are free text."""
+        text = "\x1f".join((self.kind, self.realm, self.key))
+        return "gw." + hashlib.blake2s(text.encode(), digest_size=20).hexdigest()
+
+    def pack(self) -> list[str]:
+        return [self.kind, self.realm, self.key]
+
+    @classmethod
+    def unpack(cls, packed: list[str]) -> Address:
+        kind, realm, key = packed
+        return cls(kind, realm, key)
+
+
+def client(realm: str, key: str) -> Address:
+    return Address("client", realm, key)
+
+
+def group(realm: str, key: str) -> Address:
+    return Address("group", realm, key)
+
+
+def topic(realm: str, key: str) -> Address:
+    return Address("topic", realm, key)
+
+
+def session(realm: str, key: str) -> Address:
+    return Address("session", realm, key)
+
+
+def everyone(realm: str) -> Address:
+    return Address("everyone", realm)
+
+
+# The house's own realm; peers never publish to it.
+SYSTEM = "system"
+
+
+def node(node_id: str) -> Address:
+    """One process of the fleet."""
+    return client(SYSTEM, f"node:{node_id}")
+
+
+def handle(name: str) -> Address:
+    """Everyone who lives on one revocable thing: a name from `Principal.handles`."""
+    return client(SYSTEM, name)
+
+
+def user(account: str, user_id: str) -> Address:
+    """A person's sockets that are not an administrator's (those are at `admins`)."""
+    return client(f"account:{account}", user_id)
+
+
+def admins(account: str) -> Address:
+    """The sockets of an account's administrators, who see all of their account."""
+    return group(f"account:{account}", "admins")

@@ -1,0 +1,35 @@
+"""Unverified claims: what is shown at the door. `accounts.services.credentials` verifies them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectToken:
+    """001's `connect` parameters. Source: PROTOCOLS.md 2.4.
+
+    `sender_id` proves a paired device and is as secret as a token: neither is shown in `repr`.
+    """
+
+    token: str = field(default="", repr=False)
+    sender_id: str = field(default="", repr=False)
+    user_id: str = ""
+    tenant: str = ""
+    address: str = ""
+    user_agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPairing:
+    """The answer to a connect without a token: wait for an administrator. PROTOCOLS.md 2.5.
+
+    `expires_at` in seconds since the epoch.
+    """
+
+    code: str = field(repr=False)
+    sender_id: str = field(repr=False)
+    expires_at: float
+
+
+Credential = ConnectToken

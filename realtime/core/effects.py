@@ -1,0 +1,81 @@
+"""What a protocol may ask of the shell: a closed list. `Connection.perform` carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from realtime.core.addresses import Address
+from realtime.core.credentials import Credential
+from realtime.core.events import Event
+from realtime.core.operations import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Encode a frame for this peer."""
+
+    frame: object
+
+
+@dataclass(frozen=True, slots=True)
+class SendText:
+    """The fast lane: text that is already encoded, often once for a whole audience."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    code: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """The peer says that it is alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Tell everyone at the addresses now; at most once, nothing stored."""
+
+    addresses: Sequence[Address]
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Verify a credential; the answer quotes `ref`."""
+
+    credential: Credential
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Ask the domain; the answer comes back as `Protocol.replied(ref, …)` or `failed(ref, …)`."""
+
+    operation: Operation
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """How long an unknown peer may stay, in seconds from now, before it is told GreetingTimeout."""
+
+    seconds: float
+
+
+Effect = Send | SendText | Close | Touch | Join | Leave | Publish | Authenticate | Call | WaitFor
+Effects = Sequence[Effect]

@@ -1,0 +1,47 @@
+"""What travels between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Event:
+    """A fact with a name and plain JSON data.
+
+    `after` names an announcement (its row id) that must have been delivered here before: so a
+    streamed chunk never overtakes the committed `run.started` that it belongs to.
+    `texts` caches the rendering of each protocol: one encoding per process, whatever the audience.
+    """
+
+    name: str
+    data: dict[str, Any] = field(default_factory=dict)
+    after: int = 0
+    texts: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def rendered(self, key: str, render: Callable[[], str]) -> str:
+        """The text under `key`, made by `render` the first time."""
+        text = self.texts.get(key)
+        if text is None:
+            text = self.texts[key] = render()
+        return text
+
+    def pack(self) -> dict[str, Any]:
+        packed: dict[str, Any] = {"name": self.name, "data": self.data}
+        if self.after:
+            packed["after"] = self.after
+        return packed
+
+    @classmethod
+    def unpack(cls, packed: dict[str, Any]) -> Event:
+        return cls(packed["name"], packed.get("data") or {}, packed.get("after", 0))
+
+
+# The house's own events: `Connection` keeps them for itself, except what it passes on as said
+# there.
+DISCONNECT = "system.disconnect"  # {} the peer's access was revoked
+DRAIN = "system.drain"  # {"within_s": float}; passed on to the protocol as its notice
+RESYNC = "system.resync"  # {"reason": str}; passed on: live messages may have been missed
+END = "system.end"  # {"connection": id} end one connection by hand

@@ -1,0 +1,107 @@
+"""The upgrade request, reduced: the only reader of headers and query of a WebSocket.
+
+Exact lower-case header names; a header that must be single and is not counts as malformed.
+Source: PROTOCOLS.md 0.1, 2.1; RELIABILITY.md I15, H-02 to H-05.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+_SINGLE = {b"origin", b"authorization", b"host"}
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """`parameters`: the path's, percent-decoded. `address`: the peer's network address.
+
+    Credentials are kept out of `repr`.
+    """
+
+    path: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    address: str = ""
+    secure: bool = False
+    ambiguous: bool = False
+
+    @classmethod
+    def from_scope(cls, scope: Mapping[str, Any]) -> Handshake:
+        """From an ASGI websocket scope whose `url_route` Channels has filled."""
+        headers: dict[str, str] = {}
+        ambiguous = False
+        for name, value in scope.get("headers", []):
+            if b"_" in name:
+                continue  # X_Forwarded_For is not X-Forwarded-For
+            if name in _SINGLE and name.decode("latin-1") in headers:
+                ambiguous = True
+            headers[name.decode("latin-1")] = value.decode("latin-1")
+        query = parse_qs(
+            scope.get("query_string", b"").decode("latin-1"),
+            keep_blank_values=True,
+            max_num_fields=100,
+        )
+        client = scope.get("client") or ("", 0)
+        return cls(
+            path=scope.get("path", ""),
+            parameters=scope.get("url_route", {}).get("kwargs", {}),
+            query={name: values[-1] for name, values in query.items()},
+            headers=headers,
+            address=str(client[0]),
+            secure=scope.get("scheme") in {"wss", "https"},
+            ambiguous=ambiguous,
+        )
+
+    @property
+    def bearer(self) -> str:
+        """The token of `Authorization: Bearer …`, or ""."""
+        kind, _, token = self.headers.get("authorization", "").partition(" ")
+        return token.strip() if kind == "Bearer" else ""
+
+    @property
+    def user_agent(self) -> str:
+        return self.headers.get("user-agent", "")[:200]
+
+    def host_allowed(self, allowed: Sequence[str]) -> bool:
+        """Django's rule for ALLOWED_HOSTS: exact, `.example.com` with subdomains, or `*`."""
+        host = _host_name(self.headers.get("host", ""))
+        return bool(host) and any(
+            pattern == "*"
+            or host == pattern.lower()
+            or (pattern.startswith(".") and (host.endswith(pattern) or host == pattern[1:]))
+            for pattern in allowed
+        )
+
+    def origin_allowed(self, allowed: Sequence[str], *, cookies_used: bool = False) -> bool:
+        """Exact comparison; the server's own origin always passes.
+
+        An absent Origin passes (programs send none) unless cookies carry the credentials.
+        """
+        origin = self.headers.get("origin")
+        if origin is None:
+            return not cookies_used
+        if self.ambiguous:
+            return False
+        origin = origin.lower()
+        return "*" in allowed or origin == self.own_origin or origin in allowed
+
+    @property
+    def own_origin(self) -> str:
+        scheme = "https" if self.secure else "http"
+        host = self.headers.get("host", "").lower()
+        return f"{scheme}://{host.removesuffix(_DEFAULT_PORTS[scheme])}"
+
+
+def _host_name(host: str) -> str:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+    if "@" in host or "/" in host:
+        return ""
+    return f"[{name}]" if ":" in name else name.rstrip(".")

@@ -1,0 +1,73 @@
+"""Sizes, rates and deadlines; the clock is passed in. Source: PROTOCOLS.md 2.10."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one protocol allows a peer."""
+
+    max_frame_bytes: int = 1024 * 1024
+    requests_per_minute: float = 0  # 0: no limit
+    burst: int = 5
+    tell_rate_limit: bool = False  # answer a limited request instead of dropping it
+    greeting_s: float = 10.0  # time to say `connect`
+    greeting_retry_s: float = 60.0  # time for another `connect` after a failed one
+    outbound_max_bytes: int = 1024 * 1024
+    outbound_max_frames: int = 4096
+
+
+class TokenBucket:
+    """Allow ``burst`` at once and ``per_minute`` sustained; ``now`` in monotonic seconds.
+
+    Source: PROTOCOLS.md 2.10 (burst 5).
+    """
+
+    __slots__ = ("_burst", "_per_second", "_tokens", "_updated")
+
+    def __init__(self, *, per_minute: float, burst: int, now: float) -> None:
+        self._per_second = per_minute / 60
+        self._burst = burst
+        self._tokens = float(burst)
+        self._updated = now
+
+    def take(self, now: float) -> float:
+        """0.0 when the request may pass, else the seconds until one may."""
+        elapsed = max(0.0, now - self._updated)
+        self._tokens = min(self._burst, self._tokens + elapsed * self._per_second)
+        self._updated = now
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return 0.0
+        return (1 - self._tokens) / self._per_second
+
+
+class Buckets:
+    """One bucket for each key (a user, over all their connections); at most ``most`` are
+    remembered.
+
+    The least recently used is forgotten first: forgetting is in the peer's favour, memory is ours.
+    """
+
+    def __init__(self, *, per_minute: float, burst: int, most: int = 10_000) -> None:
+        self._per_minute = per_minute
+        self._burst = burst
+        self._most = most
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def take(self, key: str, now: float) -> float:
+        """As `TokenBucket.take`; always 0.0 when the limit is off."""
+        if self._per_minute <= 0:
+            return 0.0
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = TokenBucket(per_minute=self._per_minute, burst=self._burst, now=now)
+            self._buckets[key] = bucket
+            if len(self._buckets) > self._most:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+        return bucket.take(now)

@@ -1,0 +1,155 @@
+"""What a peer may ask of the domain. Field names equal the service's keyword names (tested)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendChat:
+    """PROTOCOLS.md 2.7 `chat.send`. `connection` is the asking connection's id."""
+
+    message: str
+    session_key: str = ""
+    agent_id: str = ""
+    message_id: str = ""
+    stream: bool = False
+    media: tuple[dict[str, str], ...] = ()
+    connection: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadHistory:
+    session_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InjectChat:
+    session_key: str
+    message: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbortChat:
+    session_key: str = ""
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadChatStatus:
+    session_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPairing:
+    """PROTOCOLS.md 2.5 `browser.pairing.status`. `address` is the asking peer's network address."""
+
+    sender_id: str = field(repr=False)
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPairing:
+    sender_id: str = field(repr=False)
+    channel: str
+    chat_id: str = ""
+    account_id: str = "default"
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovePairing:
+    code: str = field(repr=False)
+    approved_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenyPairing:
+    code: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListPairings:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokePairing:
+    sender_id: str = field(repr=False)
+    channel: str = "browser"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListSessions:
+    agent_id: str = ""
+    channel: str = ""
+    limit: int = 20
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewSession:
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchSession:
+    key: str
+    label: str | None = None
+    model: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteSession:
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetSession:
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadHealth:
+    connection: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadStatus:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListAgents:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListTenants:
+    pass
+
+
+Operation = (
+    SendChat
+    | ReadHistory
+    | InjectChat
+    | AbortChat
+    | ReadChatStatus
+    | ReadPairing
+    | RequestPairing
+    | ApprovePairing
+    | DenyPairing
+    | ListPairings
+    | RevokePairing
+    | ListSessions
+    | PreviewSession
+    | PatchSession
+    | DeleteSession
+    | ResetSession
+    | ReadHealth
+    | ReadStatus
+    | ListAgents
+    | ListTenants
+)
