@@ -1,0 +1,130 @@
+"""The specification's own frames, played against the pure protocols.
+
+A transcript is a text file, one line a step:
+  ? PATH             a peer opens          > TEXT   the peer says        < TEXT  we say (JSON compared)
+  + KIND REALM KEY   we join an address    ~ NAME   we ask the domain (an operation, or Authenticate)
+  ! CODE REASON      we close              @ …      the shell answers:
+     @ admit {principal}   @ pending {pairing}   @ reply {result}   @ fail ERROR MESSAGE   @ event NAME {data}
+`#` begins a comment. Every effect must be named by a line, in order (WaitFor, a deadline, is left out).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realtime.core import errors
+from realtime.core.credentials import PendingPairing
+from realtime.core.effects import Authenticate, Call, Close, Join, Send, SendText, WaitFor
+from realtime.core.events import Event
+from realtime.core.handshake import Handshake
+from realtime.core.lifecycle import Phase
+from realtime.core.principal import Principal
+from realtime.protocols.goclaw import GoclawProtocol
+
+PROTOCOLS = {"goclaw": GoclawProtocol}
+FOLDER = Path(__file__).parent.parent / "transcripts"
+FILES = sorted(FOLDER.glob("*/*.txt"))
+
+
+class Player:
+    def __init__(self, protocol: Any) -> None:
+        self.protocol = protocol
+        self.phase = Phase.GREETING
+        self.told: deque[Any] = deque()
+        self.ref = ""
+
+    def play(self, line: str) -> None:
+        sign, _, rest = line.partition(" ")
+        {
+            "?": self.opens,
+            ">": self.says,
+            "<": self.hears,
+            "+": self.joins,
+            "~": self.asks,
+            "!": self.closes,
+            "@": self.shell,
+        }[sign](rest)
+
+    def opens(self, path: str) -> None:
+        assert self.protocol.handshake(Handshake(path=path, address="198.51.100.7")) is None
+
+    def says(self, text: str) -> None:
+        assert not self.told, f"not named by the transcript: {self.told[0]}"
+        self.ref = ""
+        try:
+            frame = self.protocol.decode(text)
+            self.ref = self.protocol.ref(frame)
+            answer = self.protocol.receive if self.phase is Phase.OPEN else self.protocol.greet
+            self.take(answer(frame))
+        except errors.GatewayError as error:
+            self.take(self.protocol.failed(self.ref, error))
+
+    def shell(self, rest: str) -> None:
+        verb, _, rest = rest.partition(" ")
+        if verb == "admit":
+            self.phase = Phase.OPEN
+            self.protocol.principal = Principal(**json.loads(rest))
+            self.take(self.protocol.opened(self.ref))
+        elif verb == "pending":
+            self.take(self.protocol.replied(self.ref, PendingPairing(**json.loads(rest))))
+        elif verb == "reply":
+            self.take(self.protocol.replied(self.ref, json.loads(rest)))
+        elif verb == "fail":
+            name, _, message = rest.partition(" ")
+            self.take(self.protocol.failed(self.ref, getattr(errors, name)(message)))
+        elif verb == "event":
+            name, _, data = rest.partition(" ")
+            self.take(self.protocol.deliver(Event(name, json.loads(data))))
+        else:
+            raise AssertionError(f"no such verb: {verb}")
+
+    def hears(self, text: str) -> None:
+        effect = self.next(Send, SendText)
+        said = self.protocol.encode(effect.frame) if isinstance(effect, Send) else effect.text
+        assert json.loads(said) == json.loads(text)
+
+    def joins(self, rest: str) -> None:
+        kind, realm, _, key = (*rest.split(" ")[:2], "", rest.split(" ", 2)[2])
+        address = self.next(Join).address
+        assert (address.kind, address.realm, address.key) == (kind, realm, key)
+
+    def asks(self, name: str) -> None:
+        effect = self.next(Call, Authenticate)
+        asked = effect.operation if isinstance(effect, Call) else effect
+        assert type(asked).__name__ == name
+        assert effect.ref == self.ref
+
+    def closes(self, rest: str) -> None:
+        effect = self.next(Close)
+        assert f"{effect.code} {effect.reason}" == rest
+
+    def take(self, effects: Any) -> None:
+        self.told.extend(effect for effect in effects if not isinstance(effect, WaitFor))
+
+    def next(self, *kinds: type) -> Any:
+        assert self.told, "the transcript expects more than was said"
+        effect = self.told.popleft()
+        assert isinstance(effect, kinds), effect
+        return effect
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_transcript(path):
+    player = Player(PROTOCOLS[path.parent.name](connection="connection-1", now=lambda: 1000.0))
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        try:
+            player.play(line)
+        except AssertionError as error:
+            raise AssertionError(f"{path.name}:{number}: {line}\n{error}") from error
+    assert not player.told, f"not named by the transcript: {player.told[0]}"
+
+
+def test_every_protocol_has_transcripts():
+    assert {path.parent.name for path in FILES} == set(PROTOCOLS)
