@@ -1,0 +1,82 @@
+"""Reading the outbox: every committed announcement once, none skipped, whatever order commits
+finish in.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Max, Q
+from django.db.models.functions import Now
+
+from realtime.core.addresses import Address
+from realtime.core.events import Event
+from realtime.models import Announcement
+
+KEEP = dt.timedelta(minutes=10)
+# An id missing below the newest belongs to a transaction that is still open, or was rolled back.
+# Only the youngest are worth asking for again.
+MAX_GAPS = 2_000
+BATCH = 500
+
+Heard = tuple[int, list[Address], Event]
+
+
+@dataclass
+class Cursor:
+    """How far this process has heard: all ids up to `high`, except those in `gaps`.
+
+    Belongs to the event loop: an id is marked once its event has been delivered. Gap values:
+    monotonic seconds when the id was first seen missing. A gap is dropped after `KEEP`: no
+    transaction of ours lives that long.
+    """
+
+    high: int = 0
+    gaps: dict[int, float] = field(default_factory=dict)
+
+    def has(self, announcement: int) -> bool:
+        return announcement <= self.high and announcement not in self.gaps
+
+    def mark(self, announcement: int, now_s: float) -> None:
+        """`announcement` has been delivered; the ids skipped on the way to it are gaps."""
+        if announcement <= self.high:
+            self.gaps.pop(announcement, None)
+            return
+        first = self.high + 1 if self.high else announcement
+        for missing in range(max(first, announcement - MAX_GAPS), announcement):
+            self.gaps[missing] = now_s
+        self.high = announcement
+
+    def forget_old_gaps(self, now_s: float) -> None:
+        for missing, since_s in list(self.gaps.items()):
+            if now_s - since_s > KEEP.total_seconds():
+                del self.gaps[missing]
+        for missing in sorted(self.gaps)[:-MAX_GAPS]:
+            del self.gaps[missing]
+
+
+def newest(now_s: float) -> Cursor:
+    """Where a new process starts: behind the newest row.
+
+    Ids missing among the latest rows may belong to transactions open right now: they are gaps.
+    """
+    high = Announcement.objects.aggregate(high=Max("id"))["high"] or 0
+    known = set(Announcement.objects.filter(id__gt=high - MAX_GAPS).values_list("id", flat=True))
+    missing = set(range(min(known), high + 1)) - known if known else set()
+    return Cursor(high, dict.fromkeys(sorted(missing), now_s))
+
+
+def unheard(high: int, gaps: Sequence[int]) -> list[Heard]:
+    """The committed rows after `high` or in `gaps`, oldest first, at most BATCH."""
+    wanted = Q(id__gt=high) | Q(id__in=gaps) if gaps else Q(id__gt=high)
+    return [
+        (row.pk, [Address.unpack(packed) for packed in row.addresses], Event.unpack(row.event))
+        for row in Announcement.objects.filter(wanted).order_by("id")[:BATCH]
+    ]
+
+
+def delete_old() -> int:
+    """Delete the rows that every process has had ten minutes to read; how many."""
+    return Announcement.objects.filter(created_at__lt=Now() - KEEP).delete()[0]

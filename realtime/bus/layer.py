@@ -1,0 +1,103 @@
+"""The Redis channel layer: channels-redis' pub/sub layer, made to survive what Redis and others do
+to it.
+
+The core layer loses messages silently and dies with Redis (PROTOCOLS.md 0.3). The pub/sub layer
+survives, but waits for ever on a stalled Redis and never says that something was missed: both are
+mended here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from channels_redis.pubsub import (
+    RedisPubSubChannelLayer,
+    RedisPubSubLoopLayer,
+    RedisSingleShardConnection,
+)
+from channels_redis.utils import create_pool, decode_hosts
+from redis import asyncio as aioredis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+logger = structlog.get_logger("gateway")
+
+TIMEOUT_S = 1.0  # a stalled Redis must not hold a publisher
+RETRY_S = 0.5
+
+
+class PubSubLayer(RedisPubSubChannelLayer):
+    """As configured by `CHANNEL_LAYERS`; `hosts` are what channels-redis takes.
+
+    `on_resubscribe`, when set, is called after a lost connection has come back: messages of the
+    time between are gone.
+    """
+
+    on_resubscribe: Callable[[], None] | None = None
+
+    def _get_layer(self) -> RedisPubSubLoopLayer:
+        layer = super()._get_layer()
+        if not isinstance(layer._shards[0], _Shard):
+            layer._shards = [_Shard(host, layer) for host in decode_hosts(self._kwargs["hosts"])]
+        return layer
+
+
+class _NoticingPubSub(PubSub):
+    """redis-py reconnects by itself and in silence; this one says so."""
+
+    def __init__(self, pool: aioredis.ConnectionPool, resubscribed: Callable[[], None]) -> None:
+        super().__init__(pool)
+        self._resubscribed = resubscribed
+
+    async def on_connect(self, connection: Any) -> None:
+        await super().on_connect(connection)
+        self._resubscribed()
+
+
+class _Shard(RedisSingleShardConnection):
+    """One Redis: publishing with a time limit, and a subscription that outlives it."""
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        self._ensure_redis()
+        await asyncio.wait_for(self._redis.publish(channel, message), TIMEOUT_S)
+
+    async def subscribe(self, channel: str) -> None:
+        await asyncio.wait_for(super().subscribe(channel), TIMEOUT_S)
+
+    async def unsubscribe(self, channel: str) -> None:
+        await asyncio.wait_for(super().unsubscribe(channel), TIMEOUT_S)
+
+    def _ensure_redis(self) -> None:
+        if self._redis is None:
+            self._redis = aioredis.Redis(connection_pool=create_pool(self.host))
+            self._pubsub = _NoticingPubSub(create_pool(self.host), self._notice)
+
+    def _notice(self) -> None:
+        on_resubscribe = self.channel_layer.channel_layer.on_resubscribe
+        if on_resubscribe is not None:
+            on_resubscribe()
+
+    async def flush(self) -> None:
+        pubsub = self._pubsub
+        await super().flush()
+        if pubsub is not None:
+            await pubsub.aclose()
+            await pubsub.connection_pool.disconnect()
+
+    async def _do_receiving(self) -> None:
+        while True:
+            try:
+                if self._pubsub is not None and self._pubsub.subscribed:
+                    self._receive_message(
+                        await self._pubsub.get_message(
+                            ignore_subscribe_messages=True, timeout=TIMEOUT_S
+                        )
+                    )
+                else:
+                    await asyncio.sleep(0.05)
+            except (TimeoutError, RedisError, OSError) as error:
+                logger.warning("bus.receive_failed", error=type(error).__name__)
+                await asyncio.sleep(RETRY_S)
