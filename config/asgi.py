@@ -1,0 +1,50 @@
+"""The application: body cap, trusted proxies, then http: Django, websocket: the gateway, lifespan:
+the node.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from django.conf import settings  # noqa: E402
+from realtime.server.body import BodyCap  # noqa: E402
+from realtime.server.proxy import TrustedProxies  # noqa: E402
+
+from realtime import node  # noqa: E402
+from realtime.routing import websocket  # noqa: E402
+
+
+async def lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Start this process's node before the first request, and end it after the last."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await node.ensure_started()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await node.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def http(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    await node.ensure_started()  # servers without lifespan
+    await django_application(scope, receive, send)
+
+
+async def route(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    application = {"http": http, "websocket": websocket, "lifespan": lifespan}[scope["type"]]
+    await application(scope, receive, send)
+
+
+application = TrustedProxies(
+    BodyCap(route, limits=[], default_max_bytes=settings.HTTP_MAX_BODY_BYTES),
+    settings.TRUSTED_PROXIES,
+)

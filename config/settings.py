@@ -1,0 +1,218 @@
+"""Every setting, with its unit and default: the only file that reads the environment. See
+CONTRIBUTING.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from pathlib import Path
+from typing import Any
+
+from config import logs
+from config.environment import Environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment(BASE_DIR)
+
+# --- Where things are kept -------------------------------------------------------------------
+TRUNKLINE_HOME = Path(env.text("TRUNKLINE_HOME") or BASE_DIR / "var").absolute()
+TRUNKLINE_HOME.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+DATABASE = env.database("DATABASE_URL", f"sqlite:///{TRUNKLINE_HOME / 'trunkline.sqlite3'}")
+EMBEDDED = str(DATABASE["ENGINE"]).endswith("sqlite3")
+if EMBEDDED:
+    DATABASE["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,  # seconds
+        # FULL: what was answered with ok survives a power cut, for 0.3 ms a commit.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+    # Several threads share a test database only if it is a file.
+    DATABASE["TEST"] = {"NAME": str(TRUNKLINE_HOME / "test.sqlite3")}
+else:
+    DATABASE.setdefault("CONN_MAX_AGE", 600)  # seconds
+    DATABASE["CONN_HEALTH_CHECKS"] = True
+DATABASES: dict[str, Any] = {"default": DATABASE}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env.redis("REDIS_URL")
+CHANNEL_LAYERS = (
+    {
+        "default": {
+            "BACKEND": "realtime.bus.layer.PubSubLayer",
+            "CONFIG": {"hosts": [REDIS_URL]},
+        }
+    }
+    if REDIS_URL
+    else {}
+)
+
+# --- Secrets: generated into TRUNKLINE_HOME at the first run, mode 0600 ------------------------
+SECRET_KEY = env.secret("SECRET_KEY", TRUNKLINE_HOME, generate=EMBEDDED)
+GATEWAY_TOKEN = env.secret("GATEWAY_TOKEN", TRUNKLINE_HOME, generate=EMBEDDED)
+
+# --- Who may connect from where ----------------------------------------------------------------
+DEBUG = env.flag("DEBUG", False)
+ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+ALLOWED_ORIGINS = env.origins("ALLOWED_ORIGINS")  # empty: only the server's own
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+CSRF_TRUSTED_ORIGINS = [origin for origin in ALLOWED_ORIGINS if origin != "*"]
+CORS_ALLOWED_ORIGINS = CSRF_TRUSTED_ORIGINS
+CORS_ALLOW_ALL_ORIGINS = "*" in ALLOWED_ORIGINS
+CORS_URLS_REGEX = r"^/(api|v1)/.*$"
+
+# --- 001, the gateway (PROTOCOLS.md section 2) -------------------------------------------------
+GATEWAY_OWNER_IDS = env.items("GATEWAY_OWNER_IDS")
+RATE_LIMIT_RPM = env.whole("RATE_LIMIT_RPM", 0)  # requests per minute and user; 0: off
+RATE_LIMIT_BURST = env.whole("RATE_LIMIT_BURST", 5, least=1)
+RATE_LIMIT_REPLY = env.choice("RATE_LIMIT_REPLY", "drop", ["drop", "error"])
+PAIRING_TTL_S = env.seconds("PAIRING_TTL_S", 3600, least=1)
+PAIRING_MAX_PENDING = env.whole("PAIRING_MAX_PENDING", 3, least=1)  # per client address
+PAIRING_MAX_PENDING_TOTAL = env.whole("PAIRING_MAX_PENDING_TOTAL", 200, least=1)
+PAIRED_DEVICE_TTL_S = env.seconds("PAIRED_DEVICE_TTL_S", 30 * 86400, least=1)
+CONNECT_TIMEOUT_S = env.seconds("CONNECT_TIMEOUT_S", 10, least=0.1)
+DEFAULT_AGENT = env.text("DEFAULT_AGENT", "echo")
+
+# --- All protocols -----------------------------------------------------------------------------
+PING_INTERVAL_S = env.seconds("PING_INTERVAL_S", 30, least=0.1)  # PROTOCOLS.md 2.10
+PING_TIMEOUT_S = env.seconds("PING_TIMEOUT_S", 30, least=0.1)  # 30 + 30: dead at 60 s
+OUTBOUND_MAX_BYTES = env.whole("OUTBOUND_MAX_BYTES", 1024 * 1024, least=1024)  # per peer
+WS_DEFLATE = env.flag("WS_DEFLATE", False)
+DRAIN_S = env.seconds("DRAIN_S", 20)
+NODE_LEASE_S = env.seconds("NODE_LEASE_S", 15, least=1)
+PRESENCE_TTL_S = env.seconds("PRESENCE_TTL_S", 3600, least=1)
+HTTP_MAX_BODY_BYTES = env.whole("HTTP_MAX_BODY_BYTES", 2 * 1024 * 1024, least=1024)
+LOG_FORMAT = env.choice("LOG_FORMAT", "console", ["console", "json"])
+
+# --- Django ------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "daphne",  # before staticfiles: serves `runserver`
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "corsheaders",
+    "csp",
+    "axes",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "realtime",
+    "accounts",
+    "sessions_app",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+APPEND_SLASH = False  # API paths work with and without; a redirect would lose a POST
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "/static/"
+STATIC_ROOT = TRUNKLINE_HOME / "static"
+STATIC_ROOT.mkdir(exist_ok=True)  # whitenoise wants it, though it stays empty (see below)
+STATICFILES_DIRS = [("client", BASE_DIR / "clients" / "js")]
+# Straight from the source folders: a fresh checkout serves without a collecting step.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+    )
+]
+AXES_FAILURE_LIMIT = 10  # per address and user name; loopback is no exception
+AXES_COOLOFF_TIME = dt.timedelta(minutes=5)
+AXES_LOCKOUT_PARAMETERS = [["ip_address", "username"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+AXES_ENABLE_ACCESS_FAILURE_LOG = False
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.BearerAuthentication",
+        "accounts.authentication.StaffSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.Operator"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "config.drf.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Trunkline",
+    "VERSION": "0.1.0",
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": dt.timedelta(minutes=5),
+    "REFRESH_TOKEN_LIFETIME": dt.timedelta(days=7),
+    "ALGORITHM": "HS256",
+    "SIGNING_KEY": SECRET_KEY,
+    "AUDIENCE": "trunkline",
+    "ISSUER": "trunkline",
+    "LEEWAY": 5,  # seconds
+}
+
+LOGGING = logs.configuration(LOG_FORMAT, testing="pytest" in sys.modules)

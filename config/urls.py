@@ -1,0 +1,32 @@
+"""The HTTP side: pages, admin, API, probes. Names are CONTRACT.md's; API paths work with and
+without the final slash.
+"""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from realtime import health, views
+
+handler400 = "config.drf.bad_request"
+handler404 = "config.drf.not_found"
+handler500 = "config.drf.server_error"
+
+urlpatterns = [
+    path("", views.console, name="console"),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path("api/", include("accounts.urls")),
+    path("api/", include("sessions_app.urls")),
+    re_path(r"^api/schema/?$", SpectacularAPIView.as_view(), name="schema"),
+    re_path(
+        r"^api/docs/?$", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"
+    ),
+    re_path(r"^healthz/?$", health.alive),
+    re_path(r"^readyz/?$", health.ready),
+    re_path(r"^metrics/?$", health.metrics),
+    re_path(r"^health/?$", health.protocol),
+]

@@ -1,0 +1,35 @@
+"""System checks: refuse settings that cannot work, warn of those that weaken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from sessions_app import agents
+
+
+@register()
+def check_gateway_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if len(settings.GATEWAY_TOKEN) < 16:
+        found.append(
+            Warning("GATEWAY_TOKEN: shorter than 16 characters: easy to guess.", id="gateway.W002")
+        )
+    if len(settings.SECRET_KEY) < 32:
+        found.append(
+            Error(
+                "SECRET_KEY: shorter than 32 characters; it takes a long random text.",
+                id="gateway.E001",
+            )
+        )
+    if settings.DEFAULT_AGENT not in agents.AGENTS:
+        given, allowed = settings.DEFAULT_AGENT, ", ".join(sorted(agents.AGENTS))
+        text = f"DEFAULT_AGENT: {given!r} is not allowed; it takes one of: {allowed}."
+        found.append(Error(text, id="gateway.E002"))
+    if "*" in settings.ALLOWED_ORIGINS:
+        found.append(
+            Warning("ALLOWED_ORIGINS: '*' lets every web page connect.", id="gateway.W001")
+        )
+    return found

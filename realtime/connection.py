@@ -1,0 +1,481 @@
+"""Connection: the life of one peer. It judges the door, drives the protocol and performs its
+effects.
+
+Knows neither Django nor Channels nor any protocol: what it needs is handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from typing import Protocol as Interface
+
+import structlog
+
+from realtime import metrics
+from realtime.bus.hub import Hub
+from realtime.bus.outbound import Outbound
+from realtime.core import addresses, events
+from realtime.core.addresses import Address
+from realtime.core.credentials import Credential
+from realtime.core.effects import (
+    Authenticate,
+    Call,
+    Close,
+    Effect,
+    Effects,
+    Join,
+    Leave,
+    Publish,
+    Send,
+    SendText,
+    Touch,
+    WaitFor,
+)
+from realtime.core.errors import (
+    FrameTooLarge,
+    GatewayError,
+    GreetingTimeout,
+    HostRefused,
+    InternalFault,
+    MalformedFrame,
+    OriginRefused,
+    RateLimited,
+    Refuse,
+    Revoked,
+    Shut,
+    SlowConsumer,
+    wire_answer,
+)
+from realtime.core.events import Event
+from realtime.core.handshake import Handshake
+from realtime.core.lifecycle import Phase, Signal, advance
+from realtime.core.limits import Buckets
+from realtime.core.operations import Operation
+from realtime.core.principal import ANONYMOUS, Principal
+from realtime.core.protocol import Protocol
+
+logger = structlog.get_logger("gateway")
+
+
+class Services(Interface):
+    """The domain, as a connection needs it (`realtime.dispatch`)."""
+
+    async def authenticate(self, credential: Credential) -> Any: ...
+    async def run(self, operation: Operation, principal: Principal) -> Any: ...
+    async def arrive(self, arrival: Arrival) -> None: ...
+    async def depart(self, connection: str) -> None: ...
+
+
+class Peer(Interface):
+    """The socket, as a connection needs it (`realtime.consumers`)."""
+
+    outbound: Outbound
+
+    async def accept(self, max_frame_bytes: int) -> None: ...
+    async def refuse(self, status: int, error: GatewayError) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Somebody is present: one row of Presence."""
+
+    connection: str
+    principal: Principal
+    protocol: str
+    place: str
+    client_id: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Who is let in from where: host names as in ALLOWED_HOSTS, exact origins."""
+
+    hosts: Sequence[str]
+    origins: Sequence[str]
+
+
+def new_id() -> str:
+    return secrets.token_hex(16)
+
+
+class Connection:
+    """One peer. Its methods are called in order: `open`, any number of `receive`, `closed`.
+
+    `deliver` comes from the hub at any time and never waits.
+    """
+
+    def __init__(
+        self,
+        *,
+        protocol: Protocol,
+        peer: Peer,
+        hub: Hub,
+        services: Services,
+        door: Door,
+        buckets: Buckets,
+    ) -> None:
+        self.id = protocol.connection or new_id()
+        self.protocol = protocol
+        self.principal = ANONYMOUS
+        self.phase = Phase.CONNECTING
+        self.last_seen = time.time()
+        self.request = Handshake(path="")
+        self._peer = peer
+        self._hub = hub
+        self._services = services
+        self._door = door
+        self._buckets = buckets
+        self._joined: dict[Address, None] = {}
+        self._deadline: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._drain: asyncio.TimerHandle | None = None
+
+    # --- the door ---
+
+    async def open(self, request: Handshake) -> None:
+        """Judge the upgrade request: refuse it, let a stranger greet, or admit who proved to be
+        someone.
+        """
+        self.request = request
+        metrics.CONNECTIONS.labels(self.protocol.name).inc()
+        try:
+            if request.ambiguous:
+                raise MalformedFrame("Host, Origin and Authorization may each be given once")
+            if not request.host_allowed(self._door.hosts):
+                raise HostRefused
+            if not request.origin_allowed(self._door.origins):
+                raise OriginRefused
+            credential = self.protocol.handshake(request)
+            if credential is None:
+                await self._accept()
+                self._wait_for_greeting(self.protocol.limits.greeting_s)
+            else:
+                await self._admit(await self._services.authenticate(credential), "")
+        except GatewayError as error:
+            await self._turn_away(error)
+        except Exception:
+            logger.exception("connection.open_failed", connection=self.id)
+            await self._turn_away(InternalFault())
+
+    async def _accept(self) -> None:
+        await self._peer.accept(self.protocol.limits.max_frame_bytes)
+        self.phase = advance(self.phase, Signal.ACCEPT)
+        for address in (
+            addresses.everyone(addresses.SYSTEM),
+            addresses.handle(f"connection:{self.id}"),
+        ):
+            self._joined[address] = None
+            self._hub.join_here(address, self.deliver)
+
+    async def _admit(self, principal: Principal, ref: str) -> None:
+        """Reachable, then present, then welcomed: whatever is sent to a welcomed peer arrives."""
+        before = self.principal, self.protocol.principal
+        self.principal = self.protocol.principal = principal
+        try:
+            effects = self.protocol.opened(ref)
+            wanted = [effect.address for effect in effects if isinstance(effect, Join)]
+            await self._move_to(wanted)
+            await self._services.arrive(
+                Arrival(
+                    connection=self.id,
+                    principal=principal,
+                    protocol=self.protocol.name,
+                    place=self.protocol.place,
+                    client_id=self.protocol.client_id,
+                    address=self.request.address,
+                )
+            )
+        except Exception:
+            self.principal, self.protocol.principal = before
+            raise
+        if self.phase is Phase.CLOSED:  # it was closed from outside meanwhile
+            await self._services.depart(self.id)
+            return
+        if self.phase is Phase.CONNECTING:
+            await self._accept()
+        self.phase = advance(self.phase, Signal.ADMIT)
+        self._stop(self._deadline)
+        self._close_at_expiry(principal)
+        logger.info(
+            "connected",
+            connection=self.id,
+            protocol=self.protocol.name,
+            user=principal.id,
+            account=principal.account,
+            role=principal.role,
+            via=principal.via,
+            address=self.request.address,
+        )
+        await self.perform([effect for effect in effects if not isinstance(effect, Join)])
+
+    async def _move_to(self, wanted: list[Address]) -> None:
+        """Be a member of `wanted`, of what the identity can be revoked by, and of nothing older."""
+        handles = [addresses.handle(name) for name in self.principal.handles]
+        own = [addresses.everyone(addresses.SYSTEM), addresses.handle(f"connection:{self.id}")]
+        for address in handles:  # revocations are announced: no subscription on the wire
+            self._joined[address] = None
+            self._hub.join_here(address, self.deliver)
+        for address in wanted:
+            self._joined[address] = None
+            await self._hub.join(address, self.deliver)
+        for address in set(self._joined) - {*own, *handles, *wanted}:
+            await self._leave(address)
+
+    async def _turn_away(self, error: GatewayError) -> None:
+        answer = wire_answer(self.protocol.name, error)
+        log = logger.exception if isinstance(error, InternalFault) else logger.info
+        log(
+            "refused",
+            connection=self.id,
+            protocol=self.protocol.name,
+            error=type(error).__name__,
+            address=self.request.address,
+        )
+        self._count(error)
+        match answer:
+            case Shut() if self.phase is Phase.CONNECTING:
+                await self._accept()
+                await self.perform(self.protocol.failed("", error))
+            case Refuse(status) if self.phase is Phase.CONNECTING:
+                self.phase = advance(self.phase, Signal.CLOSE)
+                await self._peer.refuse(status, error)
+            case _ if self.phase is Phase.CONNECTING:
+                self.phase = advance(self.phase, Signal.CLOSE)
+                await self._peer.refuse(503, error)
+            case _:
+                self._shut(error)
+
+    # --- frames ---
+
+    async def receive(self, text: str | bytes) -> None:
+        """One frame from the peer."""
+        if self.phase is Phase.CLOSED:
+            return
+        self.last_seen = time.time()
+        metrics.FRAMES_IN.labels(self.protocol.name).inc()
+        ref = ""
+        try:
+            self._check_size(text)
+            frame = self.protocol.decode(text)
+            ref = self.protocol.ref(frame)
+            if self.protocol.counts(frame):
+                self._check_rate()
+            if self.phase is Phase.OPEN:
+                await self.perform(self.protocol.receive(frame))
+            else:
+                await self.perform(self.protocol.greet(frame))
+        except Exception as error:
+            await self._tell(ref, error)
+
+    def _check_size(self, text: str | bytes) -> None:
+        """Our own server decided this at the frame header already; others read the whole frame
+        first.
+        """
+        most = self.protocol.limits.max_frame_bytes
+        if len(text) * 4 > most:  # a character is at most four bytes
+            size = len(text) if isinstance(text, bytes) else len(text.encode())
+            if size > most:
+                raise FrameTooLarge(f"frame larger than {most} bytes")
+
+    def _check_rate(self) -> None:
+        who = f"{self.principal.account}:{self.principal.id}" if self.principal.id else self.id
+        wait_s = self._buckets.take(f"{self.protocol.name}:{who}", time.monotonic())
+        if wait_s:
+            logger.warning(
+                "security.rate_limited",
+                connection=self.id,
+                user=self.principal.id,
+                protocol=self.protocol.name,
+            )
+            raise RateLimited(retry_after_ms=max(1, round(wait_s * 1000)))
+
+    async def _tell(self, ref: str, error: Exception) -> None:
+        if not isinstance(error, GatewayError):
+            logger.error("internal_fault", connection=self.id, exc_info=error)
+            error = InternalFault()
+        self._count(error)
+        await self.perform(self.protocol.failed(ref, error))
+
+    # --- effects ---
+
+    async def perform(self, effects: Effects) -> None:
+        """Carry out what the protocol asked for, in order."""
+        for effect in effects:
+            match effect:
+                case Call(operation, ref):
+                    await self._call(operation, ref)
+                case Authenticate(credential, ref):
+                    await self._authenticate(credential, ref)
+                case Join(address):
+                    self._joined[address] = None
+                    await self._hub.join(address, self.deliver)
+                case Leave(address):
+                    await self._leave(address)
+                case Publish(targets, event):
+                    self._hub.publish(targets, event)
+                case _:
+                    self._perform_now(effect)
+
+    def _perform_now(self, effect: Effect) -> None:
+        """The effects that need no waiting: all that may come of a delivery."""
+        match effect:
+            case Send(frame):
+                self._peer.outbound.text(self.protocol.encode(frame))
+            case SendText(text):
+                self._peer.outbound.text(text)
+            case Close(code, reason):
+                self._close(code, reason)
+            case Touch():
+                self.last_seen = time.time()
+            case WaitFor(seconds):
+                if self.phase is Phase.GREETING:
+                    self._wait_for_greeting(seconds)
+            case _:
+                raise AssertionError(f"{effect!r} cannot be performed here")
+
+    async def _call(self, operation: Operation, ref: str) -> None:
+        try:
+            result = await self._services.run(operation, self.principal)
+        except Exception as error:
+            await self._tell(ref, error)
+            return
+        if isinstance(result, asyncio.Future):  # the answer comes when a run has ended
+            result.add_done_callback(lambda done: self._answer_later(ref, done))
+        else:
+            await self.perform(self.protocol.replied(ref, result))
+
+    def _answer_later(self, ref: str, done: asyncio.Future[Any]) -> None:
+        if self.phase is Phase.CLOSED or done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            effects = self.protocol.replied(ref, done.result())
+        elif isinstance(error, GatewayError):
+            self._count(error)
+            effects = self.protocol.failed(ref, error)
+        else:
+            logger.error("internal_fault", connection=self.id, exc_info=error)
+            effects = self.protocol.failed(ref, InternalFault())
+        for effect in effects:
+            self._perform_now(effect)
+
+    async def _authenticate(self, credential: Credential, ref: str) -> None:
+        outcome = await self._services.authenticate(credential)
+        if isinstance(outcome, Principal):
+            await self._admit(outcome, ref)
+        else:
+            await self.perform(self.protocol.replied(ref, outcome))
+
+    async def _leave(self, address: Address) -> None:
+        self._joined.pop(address, None)
+        await self._hub.leave(address, self.deliver)
+
+    # --- the bus ---
+
+    def deliver(self, event: Event) -> None:
+        """Something from the hub. The house's own events are kept here, or passed on where said."""
+        if self.phase is Phase.CLOSED:
+            return
+        match event.name:
+            case events.DISCONNECT if self.phase is Phase.OPEN:
+                self._shut(Revoked())
+                return
+            case events.DRAIN:
+                self._leave_soon(event.data["within_s"])
+        if self.phase is Phase.OPEN:
+            for effect in self.protocol.deliver(event):
+                self._perform_now(effect)
+
+    def _leave_soon(self, within_s: float) -> None:
+        if self._drain is None:
+            delay_s = within_s * secrets.randbelow(1000) / 1000
+            self._drain = asyncio.get_running_loop().call_later(
+                delay_s, self._close, 1012, "server restarting"
+            )
+
+    # --- the end ---
+
+    def slow(self) -> None:
+        """The peer reads too slowly (called by its Outbound): no last words, it would not read
+        them.
+        """
+        error = SlowConsumer()
+        answer = wire_answer(self.protocol.name, error)
+        if self.phase is not Phase.CLOSED and isinstance(answer, Shut):
+            self._count(error)
+            self._peer.outbound.discard()
+            self._close(answer.code, str(error))
+
+    def _shut(self, error: GatewayError) -> None:
+        self._count(error)
+        for effect in self.protocol.failed("", error):
+            self._perform_now(effect)
+
+    def _close(self, code: int, reason: str) -> None:
+        if self.phase is Phase.CLOSED:
+            return
+        self.phase = advance(self.phase, Signal.CLOSE)
+        self._stop_timers()
+        metrics.CLOSES.labels(self.protocol.name, code).inc()
+        logger.info(
+            "closing",
+            connection=self.id,
+            protocol=self.protocol.name,
+            user=self.principal.id,
+            code=code,
+            reason=reason,
+        )
+        self._peer.outbound.close(code, reason)
+
+    async def closed(self, code: int) -> None:
+        """The socket has ended, from whichever side."""
+        self.phase = advance(self.phase, Signal.CLOSE)
+        self._stop_timers()
+        self._peer.outbound.gone()
+        metrics.CONNECTIONS.labels(self.protocol.name).dec()
+        for address in list(self._joined):
+            await self._leave(address)
+        if self.principal is not ANONYMOUS:
+            await self._services.depart(self.id)
+            logger.info(
+                "disconnected",
+                connection=self.id,
+                protocol=self.protocol.name,
+                user=self.principal.id,
+                code=code,
+            )
+
+    # --- deadlines ---
+
+    def _wait_for_greeting(self, seconds: float) -> None:
+        self._stop(self._deadline)
+        self._deadline = asyncio.get_running_loop().call_later(
+            seconds, self._shut, GreetingTimeout()
+        )
+
+    def _close_at_expiry(self, principal: Principal) -> None:
+        self._stop(self._expiry)
+        if principal.expires_at is not None:
+            left_s = max(0.0, principal.expires_at - time.time())
+            # A timer further away than a month could overflow; the next reconnect sets it anew.
+            self._expiry = asyncio.get_running_loop().call_later(
+                min(left_s, 30 * 86400), self._shut, Revoked("credentials have expired")
+            )
+
+    def _stop_timers(self) -> None:
+        for timer in (self._deadline, self._expiry, self._drain):
+            self._stop(timer)
+
+    @staticmethod
+    def _stop(timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()
+
+    def _count(self, error: GatewayError) -> None:
+        metrics.REFUSALS.labels(self.protocol.name, type(error).__name__).inc()

@@ -1,0 +1,104 @@
+"""GatewayConsumer: Channels' callbacks, handed on to a Connection. No decision is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from channels.consumer import AsyncConsumer, get_handler_name
+from channels.exceptions import StopConsumer
+from django.conf import settings
+
+from realtime import node
+from realtime.bus.outbound import Outbound, Send, writer_of
+from realtime.connection import Connection, Door, new_id
+from realtime.core.errors import GatewayError
+from realtime.core.handshake import Handshake
+from realtime.core.limits import Buckets, Limits
+from realtime.core.protocol import Protocol
+
+_buckets = Buckets(per_minute=settings.RATE_LIMIT_RPM, burst=settings.RATE_LIMIT_BURST)
+
+
+class GatewayConsumer(AsyncConsumer):
+    """One WebSocket; `protocol` is a Protocol class, its limits are `max_frame_bytes` and the
+    settings.
+    """
+
+    channel_layer_alias = None  # delivery goes through the hub: no channel and no task per peer
+
+    def __init__(self, *, protocol: type[Protocol], max_frame_bytes: int) -> None:
+        self.protocol = protocol
+        self.max_frame_bytes = max_frame_bytes
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        # As upstream, without closing old database connections before every message: `in_thread`
+        # does that.
+        await getattr(self, get_handler_name(message))(message)
+
+    async def websocket_connect(self, message: dict[str, Any]) -> None:
+        self.node = await node.ensure_started()
+        limits = limits_of(self.max_frame_bytes)
+        self.outbound = Outbound(
+            self.send,
+            writer_of(self.scope),
+            max_bytes=limits.outbound_max_bytes,
+            max_frames=limits.outbound_max_frames,
+            on_slow=self.slow,
+        )
+        self.connection = Connection(
+            protocol=self.protocol(connection=new_id(), limits=limits),
+            peer=self,
+            hub=self.node.hub,
+            services=self.node.services,
+            door=Door(settings.ALLOWED_HOSTS, settings.ALLOWED_ORIGINS),
+            buckets=_buckets,
+        )
+        self.node.connections[self.connection.id] = self.connection
+        await self.connection.open(Handshake.from_scope(self.scope))
+
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        text = message.get("text")
+        await self.connection.receive(text if text is not None else message["bytes"])
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        self.node.connections.pop(self.connection.id, None)
+        await self.connection.closed(message.get("code") or 1005)
+        raise StopConsumer
+
+    def slow(self) -> None:
+        self.connection.slow()
+
+    # --- what a Connection asks of its peer ---
+
+    async def accept(self, max_frame_bytes: int) -> None:
+        # `max_size` is read by our own server only.
+        await self.send({"type": "websocket.accept", "max_size": max_frame_bytes})
+
+    async def refuse(self, status: int, error: GatewayError) -> None:
+        await refuse_upgrade(self.scope, self.send, status, error)
+
+
+async def refuse_upgrade(
+    scope: Mapping[str, Any], send: Send, status: int, error: GatewayError
+) -> None:
+    """Refuse with an HTTP status; a server without that extension can only say 403."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})
+        return
+    body = {"error": {"code": error.code, "message": str(error)}}
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": msgspec.json.encode(body)})
+
+
+def limits_of(max_frame_bytes: int) -> Limits:
+    return Limits(
+        max_frame_bytes=max_frame_bytes,
+        requests_per_minute=settings.RATE_LIMIT_RPM,
+        burst=settings.RATE_LIMIT_BURST,
+        tell_rate_limit=settings.RATE_LIMIT_REPLY == "error",
+        greeting_s=settings.CONNECT_TIMEOUT_S,
+        outbound_max_bytes=settings.OUTBOUND_MAX_BYTES,
+    )

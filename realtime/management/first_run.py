@@ -1,0 +1,56 @@
+"""What a newcomer needs: the first administrator, and the addresses to open."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management.base import OutputWrapper
+
+ADMIN = "admin"
+
+
+def welcome(out: OutputWrapper, *, host: str, port: int) -> None:
+    """Print the addresses and, while it is unchanged, the generated password of the first
+    administrator.
+    """
+    base = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"
+    password = _first_administrator()
+    shown = password or "(as you set it)"
+    out.write(
+        f"""
+  Trunkline is ready.
+
+  console    {base}/
+  admin      {base}/admin/      user {ADMIN}, password {shown}
+  API        {base}/api/docs/
+
+  gateway token (keep it; it is an administrator's):
+             {settings.GATEWAY_TOKEN}
+
+  First steps: open the console and choose "Pair"; approve the code under admin > Pairings; chat.
+  001 by hand:  .venv/bin/python -m websockets {base.replace("http", "ws")}/ws
+                {{"type":"req","id":"1","method":"connect","params":{{"user_id":"me"}}}}
+"""
+    )
+    out.flush()
+
+
+def _first_administrator() -> str:
+    """Make the administrator if there is no user yet; the password that was generated, else ""."""
+    users = get_user_model()._default_manager
+    path = Path(settings.TRUNKLINE_HOME) / "secrets" / "admin_password"
+    if not users.exists():
+        password = secrets.token_urlsafe(12)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(password)
+        users.create_superuser(ADMIN, password=password)
+    if not path.is_file():
+        return ""
+    password = path.read_text()
+    user = users.filter(username=ADMIN).first()
+    return password if user is not None and user.check_password(password) else ""

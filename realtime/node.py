@@ -1,0 +1,242 @@
+"""Node: this process as one of the fleet. It holds the hub, a lease, and an ear on the
+announcements.
+
+Started by the ASGI lifespan; on servers without one, by the first connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from accounts.services import pairing
+from realtime import metrics
+from realtime.bus import announce, follow
+from realtime.bus.hub import Hub
+from realtime.connection import Connection
+from realtime.core import addresses, events
+from realtime.core.events import Event
+from realtime.dispatch import Dispatch
+from realtime.runs import Runs
+from realtime.threads import in_thread
+from sessions_app.services import nodes, presence
+from sessions_app.services import runs as records
+
+logger = structlog.get_logger("gateway")
+
+FOLLOW_S = 0.5  # how often the announcements are read without a hint
+HEAR_S = 5.0  # how long an answer waits for its announcement before it goes out alone
+SEEN_S = 30.0  # how often presence learns who was heard of
+TIDY_S = 60.0
+HINT = "system.hint"
+
+
+class Node:
+    """One process. `start` and `stop` belong to one event loop."""
+
+    def __init__(self) -> None:
+        self.id = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+        layer = get_channel_layer() if settings.REDIS_URL else None
+        self.hub = Hub(layer)
+        self.runs = Runs(self.hub, self.hear)
+        self.services = Dispatch(node=self.id, runs=self.runs)
+        self.connections: dict[str, Connection] = {}
+        self.draining = False
+        self.loop = asyncio.get_running_loop()
+        self._cursor = follow.Cursor()
+        self._hinted = asyncio.Event()
+        self._heard = asyncio.Condition()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        self._cursor = await in_thread(follow.newest, time.monotonic())
+        self.hub.heard = self._cursor.has
+        await in_thread(nodes.renew, **self._lease())
+        await self.hub.start()
+        self.hub.join_here(addresses.node(self.id), self._told)
+        await self.hub.join(addresses.everyone(addresses.SYSTEM), self._told)
+        announce.use_hint(self._hint)
+        self._tasks = [
+            asyncio.create_task(self._repeat("follow", self._follow, self._next_reading)),
+            asyncio.create_task(
+                self._repeat("lease", self._renew, _every(settings.NODE_LEASE_S / 3))
+            ),
+            asyncio.create_task(self._repeat("seen", self._tell_seen, _every(SEEN_S))),
+            asyncio.create_task(self._repeat("tidy", self._tidy, _every(TIDY_S))),
+        ]
+        logger.info("node.started", node=self.id, bus="redis" if settings.REDIS_URL else "embedded")
+
+    async def stop(self) -> None:
+        announce.use_hint(None)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.hub.stop()
+        await in_thread(nodes.leave, node=self.id)
+        logger.info("node.stopped", node=self.id)
+
+    async def drain(self, within_s: float) -> None:
+        """Tell every peer, close them spread over `within_s` seconds, let runs end."""
+        self.draining = True
+        everyone = [addresses.everyone(addresses.SYSTEM)]
+        self.hub.deliver(everyone, Event(events.DRAIN, {"within_s": within_s * 0.9}))
+        await self.runs.drain(within_s)
+        deadline = time.monotonic() + within_s
+        while self.connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
+    async def hear(self, announcement: int) -> None:
+        """Return once `announcement` was delivered to this process's members."""
+        if not announcement:
+            return
+        self._hinted.set()
+        async with self._heard:
+            try:
+                await asyncio.wait_for(
+                    self._heard.wait_for(lambda: self._cursor.has(announcement)), HEAR_S
+                )
+            except TimeoutError:
+                logger.warning("announcement.late", announcement=announcement)
+
+    # --- announcements ---
+
+    def _hint(self) -> None:
+        """A transaction of this process has committed an announcement; from any thread."""
+        self.loop.call_soon_threadsafe(self._hint_here)
+
+    def _hint_here(self) -> None:
+        self._hinted.set()
+        self.hub.publish([addresses.everyone(addresses.SYSTEM)], Event(HINT))
+
+    async def _next_reading(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hinted.wait(), FOLLOW_S)
+        self._hinted.clear()
+
+    async def _follow(self) -> None:
+        while True:
+            heard = await in_thread(follow.unheard, self._cursor.high, list(self._cursor.gaps))
+            for announcement, targets, event in heard:
+                self.hub.deliver(targets, event)
+                self._cursor.mark(announcement, time.monotonic())
+            if heard:
+                metrics.ANNOUNCED.inc(len(heard))
+            if len(heard) < follow.BATCH:
+                break
+        if self.hub.waiting:
+            self.hub.release()
+        async with self._heard:
+            self._heard.notify_all()
+
+    def _told(self, event: Event) -> None:
+        """What is said to this process itself."""
+        match event.name:
+            case "system.hint":
+                self._hinted.set()
+            case "run.inject":
+                self.runs.inject(event.data["run"], event.data["text"])
+            case "run.abort":
+                self.runs.abort(event.data["run"])
+            case events.END:
+                target = addresses.handle(f"connection:{event.data['connection']}")
+                self.hub.deliver([target], Event(events.DISCONNECT))
+
+    # --- being alive ---
+
+    def _lease(self) -> dict[str, Any]:
+        return {
+            "node": self.id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "lease_s": settings.NODE_LEASE_S,
+        }
+
+    async def _renew(self) -> None:
+        held = await in_thread(nodes.renew, **self._lease())
+        if not held:
+            logger.warning("node.lease_lapsed", node=self.id)
+            await self.services.arrive_again()
+        await in_thread(presence.sweep)
+        await in_thread(records.fail_orphans)
+
+    async def _tell_seen(self) -> None:
+        since = time.time() - SEEN_S - 1
+        seen = {
+            connection.id: dt.datetime.fromtimestamp(connection.last_seen, dt.UTC)
+            for connection in self.connections.values()
+            if connection.last_seen >= since and connection.id in self.services.present
+        }
+        if seen:
+            await in_thread(presence.seen, connections=seen)
+
+    async def _tidy(self) -> None:
+        self._cursor.forget_old_gaps(time.monotonic())
+        await in_thread(follow.delete_old)
+        await in_thread(pairing.expire)
+
+    async def _repeat(
+        self, name: str, work: Callable[[], Awaitable[None]], wait: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`work` over and over; a failure (a database away) is told once and tried again."""
+        failing = False
+        while True:
+            await wait()
+            try:
+                await work()
+                failing = False
+            except Exception as error:
+                if not failing:
+                    logger.error("node.task_failed", task=name, exc_info=error)
+                failing = True
+
+
+def _every(seconds: float) -> Callable[[], Awaitable[None]]:
+    async def wait() -> None:
+        await asyncio.sleep(seconds)
+
+    return wait
+
+
+_current: Node | None = None
+_starting: asyncio.Task[Node] | None = None
+
+
+async def ensure_started() -> Node:
+    """This process's node, started the first time; one for each event loop that serves."""
+    global _starting
+    loop = asyncio.get_running_loop()
+    if _current is not None and _current.loop is loop:
+        return _current
+    if _starting is None or _starting.get_loop() is not loop:
+        _starting = asyncio.create_task(_start())
+    return await asyncio.shield(_starting)
+
+
+async def _start() -> Node:
+    global _current
+    node = Node()
+    await node.start()
+    _current = node
+    return node
+
+
+async def stop() -> None:
+    global _current, _starting
+    node, _current, _starting = _current, None, None
+    if node is not None:
+        await node.stop()
+
+
+def current() -> Node | None:
+    return _current
