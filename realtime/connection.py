@@ -9,16 +9,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
-from typing import Protocol as Interface
 
 import structlog
 
 from realtime import metrics
 from realtime.bus.hub import Hub
-from realtime.bus.outbound import Outbound
 from realtime.core import addresses, events
 from realtime.core.addresses import Address
 from realtime.core.credentials import Credential
@@ -37,13 +33,11 @@ from realtime.core.effects import (
     WaitFor,
 )
 from realtime.core.errors import (
+    Draining,
     FrameTooLarge,
     GatewayError,
     GreetingTimeout,
-    HostRefused,
     InternalFault,
-    MalformedFrame,
-    OriginRefused,
     RateLimited,
     Refuse,
     Revoked,
@@ -58,46 +52,9 @@ from realtime.core.limits import Buckets
 from realtime.core.operations import Operation
 from realtime.core.principal import ANONYMOUS, Principal
 from realtime.core.protocol import Protocol
+from realtime.neighbours import Arrival, Door, Peer, Services, Timers
 
 logger = structlog.get_logger("gateway")
-
-
-class Services(Interface):
-    """The domain, as a connection needs it (`realtime.dispatch`)."""
-
-    async def authenticate(self, credential: Credential) -> Any: ...
-    async def run(self, operation: Operation, principal: Principal) -> Any: ...
-    async def arrive(self, arrival: Arrival) -> None: ...
-    async def depart(self, connection: str) -> None: ...
-
-
-class Peer(Interface):
-    """The socket, as a connection needs it (`realtime.consumers`)."""
-
-    outbound: Outbound
-
-    async def accept(self, max_frame_bytes: int) -> None: ...
-    async def refuse(self, status: int, error: GatewayError) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """Somebody is present: one row of Presence."""
-
-    connection: str
-    principal: Principal
-    protocol: str
-    place: str
-    client_id: str
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """Who is let in from where: host names as in ALLOWED_HOSTS, exact origins."""
-
-    hosts: Sequence[str]
-    origins: Sequence[str]
 
 
 def new_id() -> str:
@@ -132,9 +89,7 @@ class Connection:
         self._door = door
         self._buckets = buckets
         self._joined: dict[Address, None] = {}
-        self._deadline: asyncio.TimerHandle | None = None
-        self._expiry: asyncio.TimerHandle | None = None
-        self._drain: asyncio.TimerHandle | None = None
+        self._timers = Timers()
 
     # --- the door ---
 
@@ -145,12 +100,7 @@ class Connection:
         self.request = request
         metrics.CONNECTIONS.labels(self.protocol.name).inc()
         try:
-            if request.ambiguous:
-                raise MalformedFrame("Host, Origin and Authorization may each be given once")
-            if not request.host_allowed(self._door.hosts):
-                raise HostRefused
-            if not request.origin_allowed(self._door.origins):
-                raise OriginRefused
+            self._door.judge(request)
             credential = self.protocol.handshake(request)
             if credential is None:
                 await self._accept()
@@ -200,7 +150,7 @@ class Connection:
         if self.phase is Phase.CONNECTING:
             await self._accept()
         self.phase = advance(self.phase, Signal.ADMIT)
-        self._stop(self._deadline)
+        self._timers.cancel("greeting")
         self._close_at_expiry(principal)
         logger.info(
             "connected",
@@ -393,11 +343,9 @@ class Connection:
                 self._perform_now(effect)
 
     def _leave_soon(self, within_s: float) -> None:
-        if self._drain is None:
+        if "drain" not in self._timers:
             delay_s = within_s * secrets.randbelow(1000) / 1000
-            self._drain = asyncio.get_running_loop().call_later(
-                delay_s, self._close, 1012, "server restarting"
-            )
+            self._timers.set("drain", delay_s, self._shut, Draining())
 
     # --- the end ---
 
@@ -421,7 +369,7 @@ class Connection:
         if self.phase is Phase.CLOSED:
             return
         self.phase = advance(self.phase, Signal.CLOSE)
-        self._stop_timers()
+        self._timers.cancel_all()
         metrics.CLOSES.labels(self.protocol.name, code).inc()
         logger.info(
             "closing",
@@ -436,7 +384,7 @@ class Connection:
     async def closed(self, code: int) -> None:
         """The socket has ended, from whichever side."""
         self.phase = advance(self.phase, Signal.CLOSE)
-        self._stop_timers()
+        self._timers.cancel_all()
         self._peer.outbound.gone()
         metrics.CONNECTIONS.labels(self.protocol.name).dec()
         for address in list(self._joined):
@@ -454,28 +402,14 @@ class Connection:
     # --- deadlines ---
 
     def _wait_for_greeting(self, seconds: float) -> None:
-        self._stop(self._deadline)
-        self._deadline = asyncio.get_running_loop().call_later(
-            seconds, self._shut, GreetingTimeout()
-        )
+        self._timers.set("greeting", seconds, self._shut, GreetingTimeout())
 
     def _close_at_expiry(self, principal: Principal) -> None:
-        self._stop(self._expiry)
+        self._timers.cancel("expiry")
         if principal.expires_at is not None:
-            left_s = max(0.0, principal.expires_at - time.time())
-            # A timer further away than a month could overflow; the next reconnect sets it anew.
-            self._expiry = asyncio.get_running_loop().call_later(
-                min(left_s, 30 * 86400), self._shut, Revoked("credentials have expired")
-            )
-
-    def _stop_timers(self) -> None:
-        for timer in (self._deadline, self._expiry, self._drain):
-            self._stop(timer)
-
-    @staticmethod
-    def _stop(timer: asyncio.TimerHandle | None) -> None:
-        if timer is not None:
-            timer.cancel()
+            left_s = principal.expires_at - time.time()
+            expired = Revoked("credentials have expired")
+            self._timers.set("expiry", left_s, self._shut, expired)
 
     def _count(self, error: GatewayError) -> None:
         metrics.REFUSALS.labels(self.protocol.name, type(error).__name__).inc()

@@ -12,11 +12,12 @@ from django.conf import settings
 
 from realtime import node
 from realtime.bus.outbound import Outbound, Send, writer_of
-from realtime.connection import Connection, Door, new_id
+from realtime.connection import Connection, new_id
 from realtime.core.errors import GatewayError
 from realtime.core.handshake import Handshake
 from realtime.core.limits import Buckets, Limits
 from realtime.core.protocol import Protocol
+from realtime.neighbours import Door
 
 _buckets = Buckets(per_minute=settings.RATE_LIMIT_RPM, burst=settings.RATE_LIMIT_BURST)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from accounts.services import credentials, pairing
 from realtime import metrics
@@ -12,12 +12,10 @@ from realtime.core import operations as ops
 from realtime.core.credentials import Credential, PendingPairing
 from realtime.core.operations import Operation
 from realtime.core.principal import Principal
+from realtime.neighbours import Arrival
+from realtime.runs import Runs
 from realtime.threads import in_thread
 from sessions_app.services import chat, overview, presence, sessions
-
-if TYPE_CHECKING:
-    from realtime.connection import Arrival
-    from realtime.runs import Runs
 
 Service = Callable[..., Any]
 

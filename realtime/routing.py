@@ -1,48 +1,100 @@
-"""Which URL speaks which protocol. Source: PROTOCOLS.md 0.1.
+"""Which URL speaks which protocol: one table. Source: PROTOCOLS.md 0.1.
 
-A protocol is one row: its class, its largest frame, its paths. The protocols that are not built yet
-have no row: 404.
+URLS is the map of all five; PROTOCOLS names the classes of those that this version serves. The
+others answer 404.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs
-
-from channels.routing import URLRouter
-from django.urls import re_path
+from urllib.parse import parse_qs, quote, unquote
 
 from realtime.consumers import GatewayConsumer, refuse_upgrade
 from realtime.core.errors import NotFound
+from realtime.core.limits import MAX_FRAME_BYTES
+from realtime.core.protocol import Protocol
 from realtime.protocols.goclaw import GoclawProtocol
 
-goclaw = GatewayConsumer.as_asgi(protocol=GoclawProtocol, max_frame_bytes=512 * 1024)
+PROTOCOLS: list[type[Protocol]] = [GoclawProtocol]
 
-websocket_urlpatterns = [
-    re_path(r"^(?:ws|goclaw/ws)/?$", goclaw),
+CONSUMERS = {
+    protocol.name: GatewayConsumer.as_asgi(
+        protocol=protocol, max_frame_bytes=MAX_FRAME_BYTES[protocol.name]
+    )
+    for protocol in PROTOCOLS
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """`pattern` matches the path as it was sent, percent-encoded; the first row that matches holds."""
+
+    pattern: re.Pattern[str]
+    protocol: str
+    with_token: bool = False  # only with a query key `token`, even an empty one
+
+
+def _url(pattern: str, protocol: str, *, with_token: bool = False) -> Url:
+    return Url(re.compile(pattern + "/?"), protocol, with_token)
+
+
+URLS = [
+    _url("/edge/ws", "edge"),
+    # 004 must refuse by HTTP status and speak first, 001 stays silent: they are told apart here.
+    _url("/ws", "nexus", with_token=True),
+    _url("", "nexus", with_token=True),
+    _url("/nexus(?:/ws)?", "nexus"),
+    _url("/ws", "goclaw"),
+    _url("/goclaw/ws", "goclaw"),
+    _url("/v1/sessions/ws/(?P<session_id>[^/]+)/(?P<part>subscribe|worker)", "remote"),
+    _url("/v3/ws/group/(?P<group_id>[^/]+)/client/(?P<client_id>[^/]+)", "aether"),
 ]
 
-_router = URLRouter(websocket_urlpatterns)
+LEGACY = re.compile("/(?:ws|ws_redis)/group/.*")
+LEGACY_WORDS = "this path has moved: connect to /v3/ws/group/{group_id}/client/{client_id}"
+MAX_ID_LENGTH = 128
+
+
+def resolve(raw_path: str, query: str = "") -> tuple[str, dict[str, str]]:
+    """The protocol's name and the path's ids, percent-decoded once. Raises NotFound."""
+    has_token = "token" in parse_qs(query, keep_blank_values=True)
+    for url in URLS:
+        match = url.pattern.fullmatch(raw_path)
+        if match and (has_token or not url.with_token):
+            return url.protocol, {
+                name: _id(name, value) for name, value in match.groupdict().items()
+            }
+    if LEGACY.fullmatch(raw_path):
+        raise NotFound(LEGACY_WORDS)
+    raise NotFound(f"no WebSocket answers at {raw_path[:200]}")
+
+
+def _id(name: str, encoded: str) -> str:
+    try:
+        value = unquote(encoded, errors="strict")
+    except UnicodeDecodeError:
+        raise NotFound(f"{name} is not UTF-8") from None
+    if not 1 <= len(value) <= MAX_ID_LENGTH:
+        raise NotFound(f"{name} takes 1 to {MAX_ID_LENGTH} characters")
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise NotFound(f"{name} takes no control characters")
+    return value
 
 
 async def websocket(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """The WebSocket side of the application; an unknown path is a 404, never an exception."""
-    path = scope["path"].removeprefix("/")
-    known = any(pattern.pattern.match(path) for pattern in websocket_urlpatterns)
-    if known and not _wants_topics(path, scope["query_string"]):
-        await _router(scope, receive, send)
-    else:
-        await _not_found(scope, receive, send)
-
-
-def _wants_topics(path: str, query: bytes) -> bool:
-    """`/ws` with a query key `token`, even an empty one, is 004's, which must speak first: it is
-    never 001's.
-    """
-    return path.rstrip("/") == "ws" and "token" in parse_qs(query.decode("latin-1"), True)
-
-
-async def _not_found(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    await receive()
-    error = NotFound(f"nothing answers at {scope['path'][:200]}")
-    await refuse_upgrade(scope, send, 404, error)
+    raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
+    query = scope.get("query_string", b"").decode("latin-1")
+    try:
+        name, ids = resolve(raw_path.decode("latin-1"), query)
+        consumer = CONSUMERS.get(name)
+        if consumer is None:
+            raise NotFound(f"the protocol {name} is not served by this version")
+    except NotFound as error:
+        await receive()
+        await refuse_upgrade(scope, send, 404, error)
+        return
+    await consumer({**scope, "url_route": {"args": (), "kwargs": ids}}, receive, send)

@@ -7,7 +7,7 @@ import json
 from typing import Any, ClassVar
 
 from realtime.bus.hub import Hub
-from realtime.connection import Connection, Door
+from realtime.connection import Connection
 from realtime.core import wire
 from realtime.core.credentials import ConnectToken, Credential
 from realtime.core.effects import Authenticate, Call, Effects, Join, Send
@@ -18,6 +18,7 @@ from realtime.core.limits import Buckets, Limits
 from realtime.core.operations import ReadStatus
 from realtime.core.principal import Principal
 from realtime.core.protocol import Protocol
+from realtime.neighbours import Door
 
 
 class RecordingOutbound:

@@ -6,6 +6,16 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 
+# The largest frame a peer may send, by protocol. PROTOCOLS.md 0.2.
+MAX_FRAME_BYTES = {
+    "edge": 1024 * 1024,
+    "goclaw": 512 * 1024,
+    "remote": 1024 * 1024,
+    "aether": 64 * 1024,
+    "nexus": 1024 * 1024,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one protocol allows a peer."""

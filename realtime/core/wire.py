@@ -36,7 +36,7 @@ def decode(text: str | bytes) -> Any:
 
 
 def shape(value: Any, kind: type[T], complaint: str) -> T:
-    """`value` as `kind`, a msgspec Struct. Raises MalformedFrame("<complaint>: <what was wrong>")."""
+    """`value` as `kind`, a msgspec Struct. Raises MalformedFrame("<complaint>: <why>")."""
     try:
         return msgspec.convert(value, kind)
     except _BAD as error:

@@ -1,11 +1,15 @@
 """The specification's own frames, played against the pure protocols.
 
 A transcript is a text file, one line a step:
-  ? PATH             a peer opens          > TEXT   the peer says        < TEXT  we say (JSON compared)
-  + KIND REALM KEY   we join an address    ~ NAME   we ask the domain (an operation, or Authenticate)
-  ! CODE REASON      we close              @ …      the shell answers:
-     @ admit {principal}   @ pending {pairing}   @ reply {result}   @ fail ERROR MESSAGE   @ event NAME {data}
-`#` begins a comment. Every effect must be named by a line, in order (WaitFor, a deadline, is left out).
+  ? PATH             a peer opens
+  > TEXT             the peer says
+  < TEXT             we say (compared as JSON)
+  + KIND REALM KEY   we join an address
+  ~ NAME             we ask the domain: an operation, or Authenticate
+  ! CODE REASON      we close
+  @ …                the shell answers: admit {principal}, pending {pairing}, reply {result},
+                     fail ERROR MESSAGE, event NAME {data}
+`#` begins a comment. Every effect must be named by a line, in order, except WaitFor, a deadline.
 """
 
 from __future__ import annotations

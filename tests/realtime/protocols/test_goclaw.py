@@ -55,9 +55,8 @@ def req(method, **params):
 @pytest.fixture
 def stranger():
     protocol = GoclawProtocol(connection="c1", now=lambda: 1000.0)
-    protocol.handshake(
-        Handshake(path="/ws", address="198.51.100.7", headers={"authorization": "Bearer from-header"})
-    )
+    headers = {"authorization": "Bearer from-header"}
+    protocol.handshake(Handshake(path="/ws", address="198.51.100.7", headers=headers))
     return protocol
 
 

@@ -1,0 +1,90 @@
+"""What a Connection needs of its neighbours: a socket, the domain, a door, some timers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from typing import Protocol as Interface
+
+from realtime.bus.outbound import Outbound
+from realtime.core.credentials import Credential
+from realtime.core.errors import GatewayError, HostRefused, MalformedFrame, OriginRefused
+from realtime.core.handshake import Handshake
+from realtime.core.operations import Operation
+from realtime.core.principal import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Somebody is present: one row of Presence."""
+
+    connection: str
+    principal: Principal
+    protocol: str
+    place: str
+    client_id: str
+    address: str
+
+
+class Services(Interface):
+    """The domain (`realtime.dispatch`). Every method may raise a GatewayError."""
+
+    async def authenticate(self, credential: Credential) -> Any: ...
+    async def run(self, operation: Operation, principal: Principal) -> Any: ...
+    async def arrive(self, arrival: Arrival) -> None: ...
+    async def depart(self, connection: str) -> None: ...
+
+
+class Peer(Interface):
+    """The socket (`realtime.consumers`)."""
+
+    outbound: Outbound
+
+    async def accept(self, max_frame_bytes: int) -> None: ...
+    async def refuse(self, status: int, error: GatewayError) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Who is let in from where: host names as in ALLOWED_HOSTS, exact origins."""
+
+    hosts: Sequence[str]
+    origins: Sequence[str]
+
+    def judge(self, request: Handshake) -> None:
+        """Raises MalformedFrame, HostRefused or OriginRefused."""
+        if request.ambiguous:
+            raise MalformedFrame("Host, Origin and Authorization may each be given once")
+        if not request.host_allowed(self.hosts):
+            raise HostRefused
+        if not request.origin_allowed(self.origins):
+            raise OriginRefused
+
+
+class Timers:
+    """Named one-shot timers; setting one again replaces it."""
+
+    # A timer further away than this could overflow; what waits that long is looked at anew sooner.
+    LONGEST_S = 30 * 86400.0
+
+    def __init__(self) -> None:
+        self._handles: dict[str, asyncio.TimerHandle] = {}
+
+    def set(self, name: str, seconds: float, call: Callable[..., None], *args: Any) -> None:
+        self.cancel(name)
+        delay_s = min(max(0.0, seconds), self.LONGEST_S)
+        self._handles[name] = asyncio.get_running_loop().call_later(delay_s, call, *args)
+
+    def cancel(self, name: str) -> None:
+        handle = self._handles.pop(name, None)
+        if handle is not None:
+            handle.cancel()
+
+    def cancel_all(self) -> None:
+        for name in list(self._handles):
+            self.cancel(name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._handles
