@@ -1,0 +1,242 @@
+"""What happens inside: sessions with their one event log, the runs of agents, who is present.
+
+One log serves every protocol: 001 reads it as messages, 002 as events with a uuid and `data`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from sessions_app.moments import rfc3339
+
+if TYPE_CHECKING:
+    from django_stubs_ext.db.models.manager import RelatedManager
+
+# What one answer holds at most: a longer one would count against a peer as reading too slowly.
+MAX_MESSAGES_CHARACTERS = 1_000_000
+
+# Parts of a message that a wire shows when an event's `data` has them. PROTOCOLS.md 2.7.
+MESSAGE_EXTRAS = ("thinking", "media_refs", "tool_calls", "tool_call_id", "is_error")
+
+
+def new_uuid() -> str:
+    return str(uuid.uuid4())
+
+
+class Session(models.Model):
+    """One conversation of one owner; `key` is the caller's opaque name for it.
+
+    `owner` is a principal's id (text): a person needs no User row.
+    """
+
+    account = models.ForeignKey(
+        "accounts.Account", on_delete=models.CASCADE, related_name="sessions"
+    )
+    key = models.CharField(max_length=512)
+    owner = models.CharField(max_length=255)
+    agent = models.CharField(max_length=255)
+    label = models.CharField(max_length=255, blank=True, default="")
+    channel = models.CharField(max_length=32, default="ws")
+    model = models.CharField(max_length=255, blank=True, default="")
+    metadata = models.JSONField(default=dict, blank=True)
+    last_seq = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    if TYPE_CHECKING:
+        events: RelatedManager[SessionEvent]
+        runs: RelatedManager[Run]
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "key"], name="session_key_once_per_account")
+        ]
+        indexes = [
+            models.Index(fields=["account", "owner", "-updated_at"], name="session_of_owner")
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+    @transaction.atomic
+    def append(
+        self,
+        *,
+        kind: str,
+        content: str,
+        author: str = "",
+        data: dict[str, Any] | None = None,
+        message_id: str | None = None,
+        run: Run | None = None,
+        event_uuid: str = "",
+    ) -> SessionEvent:
+        """Add the next event; `seq` has no gaps because number and row commit together.
+
+        Raises IntegrityError for a message_id or uuid that the session has already.
+        """
+        # The update locks the row: parallel appends queue here.
+        Session.objects.filter(pk=self.pk).update(last_seq=F("last_seq") + 1, updated_at=Now())
+        self.refresh_from_db(fields=["last_seq", "updated_at"])
+        return self.events.create(
+            seq=self.last_seq,
+            uuid=event_uuid or new_uuid(),
+            kind=kind,
+            author=author,
+            content=content,
+            data=data or {},
+            message_id=message_id or None,
+            run=run,
+        )
+
+    def messages(self, newest: int, *, before_seq: int | None = None) -> list[dict[str, Any]]:
+        """The newest so many events as messages, oldest first; as many as fit in one frame."""
+        events = self.events.order_by("-seq")
+        if before_seq is not None:
+            events = events.filter(seq__lt=before_seq)
+        messages: list[dict[str, Any]] = []
+        room = MAX_MESSAGES_CHARACTERS
+        for event in events[:newest].iterator(chunk_size=100):
+            room -= len(event.content)
+            if room < 0 and messages:
+                break
+            messages.append(event.message())
+        return messages[::-1]
+
+
+class SessionEvent(models.Model):
+    """One entry of a session's log; written once, never changed."""
+
+    class Kind(models.TextChoices):
+        USER = "user"
+        ASSISTANT = "assistant"
+        SYSTEM = "system"
+        TOOL = "tool"
+
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="events")
+    seq = models.PositiveBigIntegerField()
+    # Text: a client may bring its own, and not every client brings a well-formed UUID.
+    uuid = models.CharField(max_length=128, default=new_uuid)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    author = models.CharField(max_length=255, blank=True, default="")
+    content = models.TextField(blank=True, default="")
+    data = models.JSONField(default=dict, blank=True)
+    message_id = models.CharField(max_length=255, null=True, blank=True)
+    run = models.ForeignKey(
+        "Run", on_delete=models.SET_NULL, null=True, blank=True, related_name="events"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["session", "seq"]
+        constraints = [
+            models.UniqueConstraint(fields=["session", "seq"], name="event_seq_once"),
+            models.UniqueConstraint(fields=["session", "uuid"], name="event_uuid_once"),
+            models.UniqueConstraint(
+                fields=["session", "message_id"],
+                condition=Q(message_id__isnull=False),
+                name="event_message_id_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.session_id}/{self.seq} {self.kind}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("session events are append-only")
+        super().save(*args, **kwargs)
+
+    def message(self) -> dict[str, Any]:
+        """The message object of PROTOCOLS.md 2.7; keys without a value are absent."""
+        shown: dict[str, Any] = {
+            "id": self.uuid,
+            "role": self.kind,
+            "content": self.content,
+            "created_at": rfc3339(self.created_at),
+        }
+        if self.kind == self.Kind.USER and self.author:
+            shown["sender_id"] = self.author
+        return shown | {name: self.data[name] for name in MESSAGE_EXTRAS if name in self.data}
+
+
+class Run(models.Model):
+    """One turn of an agent in a session; at most one is running per session.
+
+    `agent_id` is the text that the client sent (events repeat it), `agent` what it resolved to.
+    `node` names the process that runs it; `connection` the connection that asked.
+    """
+
+    class Status(models.TextChoices):
+        RUNNING = "running"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    uuid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="runs")
+    agent_id = models.CharField(max_length=255)
+    agent = models.CharField(max_length=255)
+    node = models.CharField(max_length=64, db_index=True)
+    connection = models.CharField(max_length=128, blank=True, default="")
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.RUNNING)
+    message_id = models.CharField(max_length=255, blank=True, default="")
+    requested_by = models.CharField(max_length=255)
+    stream = models.BooleanField(default=False)
+    abort_requested_at = models.DateTimeField(null=True, blank=True)
+    content = models.TextField(blank=True, default="")
+    usage = models.JSONField(default=dict, blank=True)
+    error = models.TextField(blank=True, default="")
+    started_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["session"], condition=Q(status="running"), name="one_running_run"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} {self.status}"
+
+    def answer(self) -> dict[str, Any] | None:
+        """What `chat.send` answers (PROTOCOLS.md 2.7); None while it runs, `error` if it failed."""
+        match self.status:
+            case self.Status.RUNNING:
+                return None
+            case self.Status.COMPLETED:
+                return {"runId": str(self.pk), "content": self.content, "usage": self.usage}
+            case self.Status.FAILED:
+                return {"error": self.error}
+            case _:
+                return {"cancelled": True}
+
+
+class Presence(models.Model):
+    """One admitted connection; valid only while its node's lease is."""
+
+    id = models.CharField(primary_key=True, max_length=128)
+    node = models.CharField(max_length=64, db_index=True)
+    account = models.ForeignKey(
+        "accounts.Account", on_delete=models.CASCADE, related_name="presences"
+    )
+    user = models.CharField(max_length=255, blank=True, default="", db_index=True)
+    protocol = models.CharField(max_length=32)
+    place = models.TextField(blank=True, default="")
+    address = models.CharField(max_length=255, blank=True, default="")
+    role = models.CharField(max_length=16, blank=True, default="")
+    client_id = models.TextField(blank=True, default="")
+    since = models.DateTimeField(auto_now_add=True)
+    last_seen = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = "connection"
+        ordering = ["since", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.protocol} {self.id}"

@@ -1,0 +1,57 @@
+"""Who may touch a session: the one gate that every session service goes through."""
+
+from __future__ import annotations
+
+import structlog
+from django.db import IntegrityError, transaction
+
+from accounts.models import Account
+from realtime.core.errors import NotFound, NotOwner
+from realtime.core.principal import Principal
+from sessions_app.models import Session
+
+logger = structlog.get_logger("gateway")
+
+
+def owned_session(principal: Principal, key: str, *, lock: bool = False) -> Session:
+    """The session `key` of the principal's own account, if it is theirs or they are an admin.
+
+    `lock` holds the row until the transaction ends. Raises NotFound, NotOwner.
+    Source: PROTOCOLS.md 2.7 and 6: what another account has does not exist.
+    """
+    session = find_owned(principal, key, lock=lock)
+    if session is None:
+        raise NotFound(f"session not found: {key}")
+    return session
+
+
+def find_owned(principal: Principal, key: str, *, lock: bool = False) -> Session | None:
+    """Like `owned_session`, but None for a key that nobody in the account has."""
+    rows = Session.objects.select_related("account")
+    if lock:
+        rows = rows.select_for_update(of=("self",))
+    session = rows.filter(account__slug=principal.account, key=key).first()
+    if session is None:
+        return None
+    if session.owner != principal.id:
+        if not principal.is_admin:
+            raise NotOwner
+        logger.info(
+            "session.admin_access", user=principal.id, account=principal.account, session=key
+        )
+    return session
+
+
+def open_session(*, principal: Principal, key: str, agent: str) -> Session:
+    """Create the caller's session, or take it if a parallel request just has.
+
+    Call it in a transaction: the row is locked either way. Raises NotFound, NotOwner.
+    """
+    account = Account.objects.filter(slug=principal.account).first()
+    if account is None:
+        raise NotFound(f"account not found: {principal.account}")
+    try:
+        with transaction.atomic():
+            return Session.objects.create(account=account, key=key, owner=principal.id, agent=agent)
+    except IntegrityError:
+        return owned_session(principal, key, lock=True)

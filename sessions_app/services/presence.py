@@ -1,0 +1,104 @@
+"""Who is connected: one row per admitted connection, valid while its node's lease is."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import structlog
+from django.db import transaction
+from django.db.models import QuerySet
+
+from accounts.models import Account
+from realtime.bus.announce import announce
+from realtime.core import addresses
+from realtime.core.errors import NotFound, RoleTooLow
+from realtime.core.events import END, Event
+from realtime.core.principal import Principal
+from sessions_app.models import Presence
+from sessions_app.services import nodes
+
+logger = structlog.get_logger("gateway")
+
+BATCH = 500
+
+
+def arrive(
+    *,
+    principal: Principal,
+    connection: str,
+    node: str,
+    protocol: str,
+    place: str = "",
+    client_id: str = "",
+    address: str = "",
+) -> None:
+    """Write the row of an admitted connection; a repeated call (re-authentication) replaces it."""
+    account = Account.objects.filter(slug=principal.account).first()
+    if account is None:
+        raise NotFound(f"account not found: {principal.account}")
+    Presence.objects.update_or_create(
+        id=connection,
+        defaults={
+            "node": node,
+            "account": account,
+            "user": principal.id,
+            "protocol": protocol,
+            "place": place,
+            "client_id": client_id,
+            "address": address,
+            "role": principal.role,
+        },
+    )
+
+
+def depart(*, connection: str) -> None:
+    Presence.objects.filter(pk=connection).delete()
+
+
+def seen(*, connections: dict[str, dt.datetime]) -> None:
+    """Set when each connection (by id) last said something."""
+    rows = [Presence(id=connection, last_seen=at) for connection, at in connections.items()]
+    Presence.objects.bulk_update(rows, ["last_seen"], batch_size=BATCH)
+
+
+def here(*, account: str) -> QuerySet[Presence]:
+    """The connections of an account that a living process holds."""
+    return Presence.objects.filter(account__slug=account, node__in=nodes.live())
+
+
+def live(*, principal: Principal) -> QuerySet[Presence]:
+    """All connections of the administrator's account. Raises RoleTooLow."""
+    _require_admin(principal)
+    return here(account=principal.account)
+
+
+def own(*, principal: Principal) -> QuerySet[Presence]:
+    """The connections of one person."""
+    return here(account=principal.account).filter(user=principal.id)
+
+
+@transaction.atomic
+def disconnect(*, principal: Principal, connection: str) -> None:
+    """End a connection by hand. Raises RoleTooLow, NotFound."""
+    _require_admin(principal)
+    row = here(account=principal.account).filter(pk=connection).first()
+    if row is None:
+        raise NotFound(f"connection not found: {connection}")
+    announce(addresses.node(row.node), Event(END, {"connection": connection}))
+    logger.info(
+        "connection.end_requested",
+        connection=connection,
+        user=row.user,
+        account=principal.account,
+        by=principal.id,
+    )
+
+
+def sweep() -> int:
+    """Delete the rows of processes that have lost their lease; how many."""
+    return Presence.objects.exclude(node__in=nodes.live()).delete()[0]
+
+
+def _require_admin(principal: Principal) -> None:
+    if not principal.is_admin:
+        raise RoleTooLow("permission denied: connections requires admin role")

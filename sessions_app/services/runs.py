@@ -1,0 +1,215 @@
+"""The life of a run: one conditional update ends it, and everyone hears of it in order.
+
+Whoever changes a run locks its session first: one lock order, no deadlocks.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from realtime.bus.announce import announce
+from realtime.core import addresses
+from realtime.core.events import Event
+from realtime.models import Announcement
+from sessions_app.agents.base import no_usage
+from sessions_app.models import Run, Session, SessionEvent
+from sessions_app.services import nodes
+from sessions_app.services.run_events import RunFacts, audience, event, facts, tell_label
+from sessions_app.services.sent import Sent
+
+__all__ = [
+    "ABORT",
+    "INJECT",
+    "RunFacts",
+    "active",
+    "audience",
+    "chunk",
+    "event",
+    "facts",
+    "fail_orphans",
+    "finish",
+    "history",
+    "request_abort",
+    "result",
+    "stop",
+]
+
+logger = structlog.get_logger("gateway")
+
+INJECT = "run.inject"  # to the run's node: {"run": id, "text": str}
+ABORT = "run.abort"  # to the run's node: {"run": id}
+TITLE_LENGTH = 60
+ENDS = (Run.Status.COMPLETED, Run.Status.FAILED, Run.Status.CANCELLED)
+TURN_MESSAGES = 200  # newest that an agent is given
+PROCESS_ENDED = "the server process ended"
+# What an asker is told whose run was deleted together with its session.
+GONE: dict[str, Any] = {"cancelled": True}
+
+
+def active(session: Session) -> Run | None:
+    """The running run of a locked session; one whose process is gone is ended on the spot."""
+    run = session.runs.filter(status=Run.Status.RUNNING).first()
+    if run is None or nodes.is_live(run.node):
+        return run
+    _close_orphan(run, session)
+    return None
+
+
+def request_abort(run: Run) -> bool:
+    """Ask the run's process to stop it; False when that has been asked before."""
+    asked = Run.objects.filter(
+        pk=run.pk, status=Run.Status.RUNNING, abort_requested_at__isnull=True
+    ).update(abort_requested_at=Now())
+    if asked:
+        announce(addresses.node(run.node), Event(ABORT, {"run": str(run.pk)}))
+    return bool(asked)
+
+
+def history(*, run_id: str) -> list[dict[str, Any]]:
+    """The newest messages before a run, oldest first."""
+    first = SessionEvent.objects.filter(run__pk=run_id).order_by("seq").first()
+    return first.session.messages(TURN_MESSAGES, before_seq=first.seq) if first else []
+
+
+def chunk(sent: Sent, content: str) -> Event:
+    """A piece of a started run's answer."""
+    if sent.run is None:
+        raise ValueError("no run has been started")
+    return event(sent.run, "chunk", {"content": content}, after=sent.started_announcement)
+
+
+@transaction.atomic
+def finish(
+    *,
+    run_id: str,
+    status: str,
+    content: str = "",
+    usage: dict[str, int] | None = None,
+    error: str = "",
+) -> tuple[int, dict[str, Any]]:
+    """End a run, unless somebody has already: only the first outcome counts.
+
+    Returns an announcement that the answer to `chat.send` must follow, and that answer, or
+    `{"error": text}` for a failed run.
+    """
+    if status not in ENDS:
+        raise ValueError(f"not an end of a run: {status}")
+    session = _locked_session_of(run_id)
+    run = Run.objects.filter(pk=run_id).first()
+    if session is None or run is None:
+        return _newest_announcement(), GONE
+    told = _close(run, session, status, content=content, usage=usage, error=error)
+    if told:
+        _store_answer(run, session)
+        _give_title(run, session)
+    return told or _newest_announcement(), run.answer() or GONE
+
+
+def result(*, run_id: str) -> dict[str, Any] | None:
+    """The answer of a run (see `finish`); None while it is running."""
+    run = Run.objects.filter(pk=run_id).first()
+    return run.answer() if run is not None else GONE
+
+
+@transaction.atomic
+def stop(session: Session) -> None:
+    """End the active run of a locked session as cancelled, storing nothing."""
+    run = session.runs.filter(status=Run.Status.RUNNING).first()
+    if run is None:
+        return
+    _close(run, session, Run.Status.CANCELLED)
+    # After `run.cancelled`, so that the asker's answer comes last.
+    announce(addresses.node(run.node), Event(ABORT, {"run": str(run.pk)}))
+
+
+def fail_orphans() -> int:
+    """End the runs whose process has lost its lease; how many."""
+    running = Run.objects.filter(status=Run.Status.RUNNING).exclude(node__in=nodes.live())
+    return sum(_fail_orphan(run_id) for run_id in running.values_list("pk", flat=True))
+
+
+@transaction.atomic
+def _fail_orphan(run_id: uuid.UUID) -> bool:
+    session = _locked_session_of(str(run_id))
+    run = Run.objects.filter(pk=run_id).first()
+    return session is not None and run is not None and _close_orphan(run, session)
+
+
+def _close_orphan(run: Run, session: Session) -> bool:
+    if not _close(run, session, Run.Status.FAILED, error=PROCESS_ENDED):
+        return False
+    _give_title(run, session)
+    return True
+
+
+def _locked_session_of(run_id: str) -> Session | None:
+    sessions = Session.objects.select_related("account").select_for_update(of=("self",))
+    return sessions.filter(runs__pk=run_id).first()
+
+
+def _close(
+    run: Run,
+    session: Session,
+    status: str,
+    *,
+    content: str = "",
+    usage: dict[str, int] | None = None,
+    error: str = "",
+) -> int:
+    """Turn running into `status` and announce it; the announcement, 0 if it had ended before."""
+    changed = Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(
+        status=status,
+        content=content,
+        usage=no_usage() | (usage or {}),
+        error=error,
+        finished_at=Now(),
+    )
+    run.refresh_from_db()
+    if not changed:
+        return 0
+    payload: dict[str, Any] = {}
+    if status == Run.Status.COMPLETED:
+        payload = {"content": run.content, "usage": run.usage}
+    elif status == Run.Status.FAILED:
+        payload = {"error": run.error}
+    of = facts(run, session)
+    logger.info("run.ended", run=of.id, status=status, agent=of.agent, account=of.account)
+    return announce(audience(of), event(of, f"run.{status}", payload))
+
+
+def _store_answer(run: Run, session: Session) -> None:
+    data: dict[str, Any] = {"usage": run.usage}
+    if run.status == Run.Status.CANCELLED and run.content:
+        data |= {"partial": True}
+    elif run.status != Run.Status.COMPLETED:
+        return
+    session.append(
+        kind=SessionEvent.Kind.ASSISTANT,
+        author=run.agent,
+        content=run.content,
+        data=data,
+        run=run,
+    )
+
+
+def _give_title(run: Run, session: Session) -> None:
+    """After the first run the session is called after its first message."""
+    if session.label or session.runs.exclude(pk=run.pk).exists():
+        return
+    first = session.events.filter(kind=SessionEvent.Kind.USER).order_by("seq").first()
+    title = " ".join(first.content.split())[:TITLE_LENGTH].rstrip() if first else ""
+    if title:
+        Session.objects.filter(pk=session.pk).update(label=title)
+        session.label = title
+        tell_label(session)
+
+
+def _newest_announcement() -> int:
+    """What told of an end that somebody else brought about is this one or older."""
+    return Announcement.objects.aggregate(newest=Max("id"))["newest"] or 0

@@ -1,0 +1,48 @@
+"""What became of a `chat.send`, for whoever has to carry it out or answer it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from realtime.core.addresses import Address
+from sessions_app.services import run_events
+from sessions_app.services.run_events import RunFacts
+
+Outcome = Literal["started", "injected", "cancelled", "repeated", "done"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One outcome.
+
+    started: run `agent` now with `message` (`runs.history` has what was said before), events after
+    `started_announcement`; the answer is what `runs.finish` returns. repeated: the same `messageId`
+    again while its run is under way: the answer is that run's. done: that run has ended, `result`
+    is its answer (`{"error": text}` if it failed). injected, cancelled: `result` is the answer.
+    """
+
+    outcome: Outcome
+    session_key: str
+    agent_id: str
+    run: RunFacts | None = None
+    started_announcement: int = 0
+    result: dict[str, Any] = field(default_factory=dict)
+    message: str = ""
+    model: str = ""
+
+    @property
+    def run_id(self) -> str:
+        return self.run.id if self.run else ""
+
+    @property
+    def agent(self) -> str:
+        return self.run.agent if self.run else ""
+
+    @property
+    def stream(self) -> bool:
+        return self.run.stream if self.run else False
+
+    @property
+    def audience(self) -> list[Address]:
+        return run_events.audience(self.run) if self.run else []

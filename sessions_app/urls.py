@@ -1,0 +1,14 @@
+"""Paths below `/api/`, each with and without the final slash."""
+
+from __future__ import annotations
+
+from django.urls import re_path
+
+from sessions_app import api
+
+urlpatterns = [
+    re_path(r"^connections/?$", api.ConnectionList.as_view()),
+    re_path(
+        r"^connections/(?P<connection>[^/]+)/disconnect/?$", api.ConnectionDisconnect.as_view()
+    ),
+]

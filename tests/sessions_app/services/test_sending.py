@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from realtime.core import addresses
+from realtime.core.errors import InvalidParams, NotFound, NotOwner
+from realtime.core.principal import Principal
+from sessions_app.models import Run, Session
+from sessions_app.services import chat, runs, sessions
+from sessions_app.services.sending import CANCEL_WORDS
+from sessions_app.services.sent import Sent
+
+Say = Callable[..., Sent]
+
+
+def contents(key: str = "s") -> list[str]:
+    return [message["content"] for message in Session.objects.get(key=key).messages(99)]
+
+
+def test_a_message_starts_a_run_that_is_announced(say: Say, told: Any) -> None:
+    sent = say("hello", agent_id="echo", connection="c-1", stream=True)
+    run = Run.objects.get()
+    assert (sent.outcome, sent.run_id, sent.agent, sent.message) == (
+        "started",
+        str(run.pk),
+        "echo",
+        "hello",
+    )
+    assert (run.status, run.node, run.requested_by, run.stream) == (
+        "running",
+        "node-1",
+        "alice",
+        True,
+    )
+    [(targets, event)] = told()
+    assert targets == [addresses.user("default", "alice"), addresses.admins("default")]
+    assert event.name == "agent"
+    assert event.data == {
+        "type": "run.started",
+        "agentId": "echo",
+        "runId": sent.run_id,
+        "payload": {"message": "hello"},
+        "userId": "alice",
+        "channel": "ws",
+        "chatId": "alice",
+        "sessionKey": "s",
+        "_connection": "c-1",
+    }
+    assert sent.audience == targets
+    assert sent.stream
+
+
+def test_the_started_announcement_is_named(say: Say) -> None:
+    from realtime.models import Announcement
+
+    assert say("hello").started_announcement == Announcement.objects.get().pk
+
+
+def test_a_key_that_does_not_exist_makes_a_session_for_the_caller(say: Say) -> None:
+    say("hello", session_key="user:demo")
+    session = Session.objects.get()
+    assert (session.key, session.owner, session.channel) == ("user:demo", "alice", "ws")
+    assert contents("user:demo") == ["hello"]
+
+
+def test_without_a_key_the_server_builds_one(say: Say) -> None:
+    sent = say("hello", session_key="", agent_id="echo")
+    prefix, _, tail = sent.session_key.rpartition(":")
+    assert prefix == "agent:echo:ws:direct"
+    assert uuid.UUID(tail)
+    assert say("again", session_key="").session_key.startswith("agent:default:ws:direct:")
+
+
+@pytest.mark.parametrize(
+    ("key", "agent_id", "told_as"),
+    [
+        ("s", "", "default"),
+        ("s", "echo", "echo"),
+        ("s", "default", "default"),
+        ("agent:echo:ws:direct:1", "", "echo"),
+        ("agent:default:ws:direct:1", "", "default"),
+        ("agent:nobody:ws:direct:1", "default", "default"),
+    ],
+)
+def test_events_name_the_agent_as_the_client_did(
+    say: Say, key: str, agent_id: str, told_as: str
+) -> None:
+    sent = say("hello", session_key=key, agent_id=agent_id)
+    assert (sent.agent_id, sent.agent) == (told_as, "echo")
+
+
+def test_the_default_agent_is_a_setting(say: Say, settings: Any) -> None:
+    settings.DEFAULT_AGENT = "nobody"
+    with pytest.raises(NotFound, match="agent not found: default"):
+        say("hello")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"agent_id": "nobody"}, {"session_key": "agent:nobody:ws:direct:1"}]
+)
+def test_an_unknown_agent_is_not_found_and_leaves_nothing(say: Say, fields: dict[str, str]) -> None:
+    with pytest.raises(NotFound, match="^agent not found: nobody$"):
+        say("hello", **fields)
+    assert not Session.objects.exists()
+
+
+def test_an_existing_session_keeps_its_agent(say: Say, session: Session) -> None:
+    Session.objects.update(agent="nobody")
+    with pytest.raises(NotFound, match="agent not found: nobody"):
+        say("hello")
+    assert say("hello", agent_id="echo").outcome == "started"
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"principal": Principal(id="", role="admin")}, "user_id is required"),
+        ({"message": ""}, "message is required"),
+        ({"message": " \n"}, "message is required"),
+        ({"media": ({"path": "x", "filename": "y"},)}, "media is not supported by this server"),
+        ({"session_key": "k" * 513}, "sessionKey is longer than 512 characters"),
+        ({"message_id": "m" * 256}, "messageId is longer than 255 characters"),
+        ({"agent_id": "a" * 256}, "agentId is longer than 255 characters"),
+        ({"principal": Principal(id="u" * 256)}, "user_id is longer than 255 characters"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused(say: Say, fields: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InvalidParams) as refused:
+        say(**{"message": "hello"} | fields)
+    assert str(refused.value) == complaint
+    assert not Session.objects.exists()
+
+
+def test_the_longest_values_are_stored(say: Say) -> None:
+    say("hello", session_key="k" * 512, message_id="m" * 255)
+    assert Session.objects.get().key == "k" * 512
+
+
+def test_a_text_goes_into_the_active_run(say: Say, told: Any, run_events: Any) -> None:
+    first = say("slow 9")
+    second = say("and this")
+    assert (second.outcome, second.result, second.run_id) == (
+        "injected",
+        {"injected": True},
+        first.run_id,
+    )
+    [(targets, event)] = told("run.inject")
+    assert targets == [addresses.node("node-1")]
+    assert event.data == {"run": first.run_id, "text": "and this"}
+    assert contents() == ["slow 9", "and this"]
+    assert Run.objects.count() == 1
+    assert run_events() == ["run.started"]
+
+
+@pytest.mark.parametrize("word", [*sorted(CANCEL_WORDS), " STOP\n", "Never Mind", "DỪNG"])
+def test_a_cancel_word_aborts_the_active_run(say: Say, told: Any, word: str) -> None:
+    first = say("slow 9")
+    sent = say(word)
+    assert (sent.outcome, sent.result) == ("cancelled", {"cancelled": True, "aborted": True})
+    [(targets, event)] = told("run.abort")
+    assert targets == [addresses.node("node-1")]
+    assert event.data == {"run": first.run_id}
+    assert contents() == ["slow 9"]
+
+
+def test_a_second_cancel_word_changes_nothing(say: Say, told: Any) -> None:
+    say("slow 9")
+    say("stop")
+    assert say("stop").result == {"cancelled": True, "aborted": False}
+    assert len(told("run.abort")) == 1
+
+
+@pytest.mark.parametrize("text", ["stop it", "please cancel", "stopp", "abort!"])
+def test_what_only_contains_a_cancel_word_is_injected(say: Say, text: str) -> None:
+    say("slow 9")
+    assert say(text).outcome == "injected"
+
+
+def test_a_cancel_word_without_an_active_run_is_a_message(say: Say) -> None:
+    assert say("stop").outcome == "started"
+    assert contents() == ["stop"]
+
+
+def test_a_run_of_a_dead_process_does_not_take_messages(
+    say: Say, dead_node: str, run_events: Any
+) -> None:
+    say("hello", node=dead_node)
+    assert say("anyone?").outcome == "started"
+    assert run_events() == ["run.started", "run.failed", "run.started"]
+
+
+def test_the_agent_is_given_what_was_said_before(say: Say, session: Session) -> None:
+    sent = say("third")
+    say("into it")
+    earlier = [message["content"] for message in runs.history(run_id=sent.run_id)]
+    assert earlier == ["hello", "hello back"]
+
+
+def test_the_sessions_model_reaches_the_agent(say: Say, session: Session) -> None:
+    Session.objects.update(model="m-1")
+    assert say("third").model == "m-1"
+
+
+def test_a_repeated_message_id_joins_the_running_run(say: Say, run_events: Any) -> None:
+    first = say("hello", message_id="m")
+    again = say("hello", message_id="m")
+    assert (again.outcome, again.run_id) == ("repeated", first.run_id)
+    assert again.audience == first.audience
+    assert contents() == ["hello"]
+    assert run_events() == ["run.started"]
+
+
+def test_a_repeated_message_id_gets_the_stored_answer(say: Say) -> None:
+    first = say("hello", message_id="m")
+    _, answer = runs.finish(run_id=first.run_id, status="completed", content="hello")
+    again = say("hello", message_id="m")
+    assert (again.outcome, again.result) == ("done", answer)
+    assert contents() == ["hello", "hello"]
+
+
+def test_a_repeated_message_id_of_a_failed_run_gets_its_error(say: Say) -> None:
+    first = say("hello", message_id="m")
+    runs.finish(run_id=first.run_id, status="failed", error="broken")
+    assert say("hello", message_id="m").result == {"error": "broken"}
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_repeated_injection_is_injected_once(say: Say, told: Any, ended: bool) -> None:
+    first = say("slow 9")
+    say("more", message_id="m")
+    if ended:
+        runs.finish(run_id=first.run_id, status="completed", content="done")
+    again = say("more", message_id="m")
+    assert (again.outcome, again.result) == ("injected", {"injected": True})
+    assert len(told("run.inject")) == 1
+    assert contents().count("more") == 1
+
+
+def test_message_ids_of_two_sessions_do_not_meet(say: Say) -> None:
+    say("hello", message_id="m")
+    assert say("hello", session_key="t", message_id="m").outcome == "started"
+
+
+def test_an_admins_message_in_a_foreign_session_is_told_to_its_owner(
+    say: Say, session: Session, admin: Principal, told: Any
+) -> None:
+    say("hello", principal=admin)
+    [(targets, event)] = told("agent")
+    assert targets[0] == addresses.user("default", "alice")
+    assert event.data["userId"] == event.data["chatId"] == "alice"
+    assert session.messages(1)[0]["sender_id"] == "root"
+
+
+def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """The results of `work(0)` … begun at once; an exception counts as its result."""
+    begin = threading.Barrier(count)
+    results: list[Any] = [None] * count
+
+    def one(number: int) -> None:
+        begin.wait()
+        try:
+            results[number] = work(number)
+        except Exception as error:
+            results[number] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=one, args=[number]) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_of_parallel_messages_to_an_idle_session_one_starts_the_run(
+    say: Say, alice: Principal
+) -> None:
+    for turn in range(5):
+        key = f"s{turn}"
+        sessions.create(principal=alice, key=key, agent="echo")
+        sent = in_threads(6, lambda n, k=key: say(f"m{n}", session_key=k, message_id=str(n % 3)))
+        outcomes = [getattr(one, "outcome", one) for one in sent]
+        assert outcomes.count("started") == 1, outcomes
+        # Each message id came twice, and is stored once.
+        assert sorted(int(text[1:]) % 3 for text in contents(key)) == [0, 1, 2]
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_of_parallel_messages_one_starts_the_run(say: Say) -> None:
+    sent = in_threads(8, lambda number: say(f"m{number}", session_key="new").outcome)
+    assert sorted(sent) == ["injected"] * 7 + ["started"]
+    seqs = list(Session.objects.get().events.values_list("seq", flat=True))
+    assert seqs == list(range(1, 9))
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_of_parallel_repeats_one_is_stored(say: Say) -> None:
+    sent = in_threads(8, lambda _: say("hi", session_key="new", message_id="m").outcome)
+    assert sorted(sent) == ["repeated"] * 7 + ["started"]
+    assert contents("new") == ["hi"]
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_two_people_cannot_both_get_a_new_key(say: Say, alice: Principal, bob: Principal) -> None:
+    people = [alice, bob]
+    sent = in_threads(2, lambda n: say("hi", session_key="new", principal=people[n]))
+    assert sum(isinstance(one, NotOwner) for one in sent) == 1
+    assert Session.objects.count() == 1
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_sending_finishing_and_aborting_at_once_never_deadlock(say: Say, alice: Principal) -> None:
+    for turn in range(10):
+        key = f"s{turn}"
+        run_id = say("slow 9", session_key=key).run_id
+        work = [
+            lambda k=key: say("stop", session_key=k),
+            lambda k=key: say("more", session_key=k),
+            lambda r=run_id: runs.finish(run_id=r, status="completed", content="x"),
+            lambda k=key: chat.abort(principal=alice, session_key=k),
+        ]
+        results = in_threads(4, lambda number, w=work: w[number]())
+        assert [one for one in results if isinstance(one, Exception)] == []

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import Account, Membership, User
+from realtime.core.principal import Principal
+from sessions_app.admin import NEWEST_EVENTS
+from sessions_app.models import Run, Session
+from sessions_app.services import presence, runs
+from sessions_app.services.sent import Sent
+
+Say = Callable[..., Sent]
+MODELS = ["session", "run", "presence"]
+
+
+def staff(name: str, account: str, *, superuser: bool = False, role: str = "admin") -> Client:
+    """A browser in which a staff member has logged in, who has a role in an account."""
+    user = User.objects.create_user(name, is_staff=True, is_superuser=superuser)
+    home = Account.objects.get(slug=account)
+    Membership.objects.create(user=user, account=home, role=role)
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.fixture
+def rows(say: Say, alice: Principal, other_alice: Principal, node: str) -> None:
+    """A session with a run, and a connection, in each of the two accounts."""
+    for principal in (alice, other_alice):
+        key = f"of-{principal.account}"
+        runs.finish(
+            run_id=say("hello", session_key=key, principal=principal).run_id,
+            status="completed",
+            content="<script>alert(1)</script>",
+        )
+        presence.arrive(
+            principal=principal, connection=f"in-{principal.account}", node=node, protocol="goclaw"
+        )
+
+
+def page(client: Client, path: str) -> str:
+    answer = client.get(f"/admin/sessions_app/{path}/")
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("model", "shown"), [("session", "of-"), ("run", "of-"), ("presence", "in-")]
+)
+def test_staff_see_their_own_accounts_rows(rows: None, model: str, shown: str) -> None:
+    ours = page(staff("ours", "default"), model)
+    theirs = page(staff("theirs", "other"), model)
+    assert f"{shown}default" in ours and f"{shown}other" not in ours
+    assert f"{shown}other" in theirs and f"{shown}default" not in theirs
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_superuser_sees_every_account(rows: None, model: str) -> None:
+    text = page(staff("boss", "default", superuser=True), model)
+    assert "-default" in text and "-other" in text
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_staff_who_are_no_administrators_see_nothing(rows: None, model: str) -> None:
+    client = staff("ours", "default", role="operator")
+    assert client.get(f"/admin/sessions_app/{model}/").status_code == 403
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_who_has_not_logged_in_is_asked_to(client: Client, rows: None, model: str) -> None:
+    answer = client.get(f"/admin/sessions_app/{model}/")
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/admin/login/")
+
+
+def test_a_foreign_session_cannot_be_opened(rows: None) -> None:
+    foreign = Session.objects.get(key="of-other")
+    answer = staff("ours", "default").get(f"/admin/sessions_app/session/{foreign.pk}/change/")
+    assert answer.status_code == 302
+    assert answer["Location"] == "/admin/"
+
+
+def test_a_session_shows_its_events_escaped(rows: None) -> None:
+    session = Session.objects.get(key="of-default")
+    text = page(staff("ours", "default"), f"session/{session.pk}/change")
+    assert "hello" in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "<script>alert(1)" not in text
+
+
+def test_a_long_session_shows_its_newest_events(rows: None) -> None:
+    session = Session.objects.get(key="of-default")
+    for number in range(NEWEST_EVENTS):
+        session.append(kind="user", content=f"number-{number}.")
+    text = page(staff("ours", "default"), f"session/{session.pk}/change")
+    assert "number-0." in text and f"number-{NEWEST_EVENTS - 1}." in text
+    assert "alert(1)" not in text
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_nothing_is_changed_by_hand(rows: None, model: str) -> None:
+    client = staff("boss", "default", superuser=True)
+    pk = {
+        "session": Session.objects.get(key="of-default").pk,
+        "run": Run.objects.get(session__key="of-default").pk,
+        "presence": "in-default",
+    }[model]
+    for path in ("add", f"{pk}/delete"):
+        url = f"/admin/sessions_app/{model}/{path}/"
+        assert client.post(url, {"post": "yes"}).status_code == 403
+    changed = client.post(f"/admin/sessions_app/{model}/{pk}/change/", {"owner": "bob"})
+    assert changed.status_code == 403
+    assert Session.objects.filter(owner="alice").count() == 2
+
+
+def test_the_pages_ask_the_database_a_fixed_number_of_times(
+    rows: None, say: Say, django_assert_max_num_queries: Any
+) -> None:
+    client = staff("boss", "default", superuser=True)
+    for number in range(20):
+        say("hi", session_key=f"more-{number}")
+    for model in MODELS:
+        with django_assert_max_num_queries(12):
+            page(client, model)

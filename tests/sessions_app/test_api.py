@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from accounts.models import Account, Membership, User
+from accounts.services import tokens
+from realtime.core.principal import Principal
+from sessions_app.services import presence
+
+Bearer = Callable[[str, str, str], dict[str, str]]
+
+
+@pytest.fixture
+def bearer(accounts: None) -> Bearer:
+    """Headers of a new user with a role in an account."""
+
+    def make(name: str, role: str, account: str = "default") -> dict[str, str]:
+        user = User.objects.create_user(name, password="correct horse 1")
+        home = Account.objects.get(slug=account)
+        Membership.objects.create(user=user, account=home, role=role)
+        return {"authorization": f"Bearer {tokens.issue(user=user)['access']}"}
+
+    return make
+
+
+@pytest.fixture
+def gateway() -> dict[str, str]:
+    """Headers of whoever has the gateway token: an admin of `default`."""
+    return {"authorization": f"Bearer {settings.GATEWAY_TOKEN}"}
+
+
+@pytest.fixture
+def present(node: str, alice: Principal, other_alice: Principal) -> None:
+    for connection, principal in [("c-1", alice), ("o-1", other_alice), ("c-2", alice)]:
+        presence.arrive(
+            principal=principal,
+            connection=connection,
+            node=node,
+            protocol="goclaw",
+            address="127.0.0.1",
+        )
+
+
+@pytest.mark.parametrize("path", ["/api/connections/", "/api/connections"])
+def test_an_admin_lists_the_accounts_connections(
+    client: Client, present: None, gateway: dict[str, str], path: str
+) -> None:
+    answer = client.get(path, headers=gateway)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["next"] is None
+    assert [row["id"] for row in body["results"]] == ["c-2", "c-1"]
+    assert set(body["results"][0]) == {
+        "id",
+        "user",
+        "protocol",
+        "place",
+        "address",
+        "role",
+        "since",
+        "last_seen",
+        "node",
+    }
+
+
+def test_a_list_is_paged(client: Client, present: None, gateway: dict[str, str]) -> None:
+    first = client.get("/api/connections/?limit=1", headers=gateway).json()
+    second = client.get(first["next"], headers=gateway).json()
+    assert [row["id"] for row in first["results"] + second["results"]] == ["c-2", "c-1"]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize("slash", ["/", ""])
+def test_an_admin_ends_a_connection(
+    client: Client, present: None, gateway: dict[str, str], told: Any, slash: str
+) -> None:
+    answer = client.post(f"/api/connections/c-1/disconnect{slash}", headers=gateway)
+    assert (answer.status_code, answer.json()) == (202, {})
+    assert told("system.end")[0][1].data == {"connection": "c-1"}
+
+
+def test_another_accounts_admin_sees_and_ends_only_theirs(
+    client: Client, present: None, bearer: Bearer, told: Any
+) -> None:
+    headers = bearer("boss", "admin", "other")
+    rows = client.get("/api/connections/", headers=headers).json()["results"]
+    assert [row["id"] for row in rows] == ["o-1"]
+    answer = client.post("/api/connections/c-1/disconnect/", headers=headers)
+    assert answer.status_code == 404
+    assert answer.json() == {"error": {"code": "NOT_FOUND", "message": "connection not found: c-1"}}
+    assert told("system.end") == []
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_who_is_no_admin_gets_403(
+    client: Client, present: None, bearer: Bearer, told: Any, role: str
+) -> None:
+    headers = bearer("bob", role, "default")
+    assert client.get("/api/connections/", headers=headers).status_code == 403
+    answer = client.post("/api/connections/c-1/disconnect/", headers=headers)
+    assert answer.status_code == 403
+    assert told("system.end") == []
+
+
+def test_who_shows_nothing_gets_401(client: Client, present: None, told: Any) -> None:
+    assert client.get("/api/connections/").status_code == 401
+    assert client.post("/api/connections/c-1/disconnect/").status_code == 401
+    assert told("system.end") == []
+
+
+def test_nothing_is_ended_by_looking(
+    client: Client, present: None, gateway: dict[str, str], told: Any
+) -> None:
+    answer = client.get("/api/connections/c-1/disconnect/", headers=gateway)
+    assert answer.status_code == 405
+    assert told("system.end") == []
