@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -59,10 +60,14 @@ class Dispatch:
         fields = {f.name: getattr(operation, f.name) for f in dataclasses.fields(operation)}
         with metrics.SERVICE_SECONDS.labels(type(operation).__name__).time():
             if isinstance(operation, ops.SendChat):
-                self._runs.refuse_while_draining()
-                sent = await in_thread(chat.send, principal=principal, node=self._node, **fields)
-                return self._runs.answer(sent)
+                # Shielded: a run that has been committed is started, though its asker is cut off.
+                return await asyncio.shield(self._send_chat(principal, fields))
             return await in_thread(SERVICES[type(operation)], principal=principal, **fields)
+
+    async def _send_chat(self, principal: Principal, fields: dict[str, Any]) -> Any:
+        self._runs.refuse_while_draining()
+        sent = await in_thread(chat.send, principal=principal, node=self._node, **fields)
+        return self._runs.answer(sent)
 
     async def arrive(self, arrival: Arrival) -> None:
         """Write presence. Raises Revoked when the identity was revoked since it was verified."""

@@ -184,6 +184,7 @@ class Node:
         self._cursor.forget_old_gaps(time.monotonic())
         await in_thread(follow.delete_old)
         await in_thread(pairing.expire)
+        await in_thread(nodes.sweep)
 
     async def _repeat(
         self, name: str, work: Callable[[], Awaitable[None]], wait: Callable[[], Awaitable[None]]

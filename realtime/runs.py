@@ -8,6 +8,7 @@ end. Source: PROTOCOLS.md 2.7.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -68,13 +69,18 @@ class Runs:
     async def drain(self, within_s: float) -> None:
         """Take no new run and let the active ones end; those that do not are recorded as failed."""
         self._draining = True
-        tasks = [active.task for active in self._active.values() if active.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=within_s)
+        await self._ended(within_s)
         for active in list(self._active.values()):
             active.stop("server restarting")
-        if tasks:
-            await asyncio.wait(tasks, timeout=2)
+        await self._ended(2.0)
+
+    async def _ended(self, within_s: float) -> None:
+        """Wait for every active run, also for one that is only just being started."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._active:
+                    tasks = [run.task for run in self._active.values() if run.task is not None]
+                    await asyncio.wait(tasks)
 
     async def _drive(self, active: _Active) -> None:
         status, error = "completed", ""

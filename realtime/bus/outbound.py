@@ -54,16 +54,14 @@ class Outbound:
     def text(self, text: str) -> None:
         if self._closed:
             return
-        if self._writer is not None:
-            self._writer.write_text(text)
-            if self._writer.buffered() > self._max_bytes:
-                self._on_slow()
-            return
-        self._queue.append({"type": "websocket.send", "text": text})
-        self._queued_bytes += len(text)
-        if self._queued_bytes > self._max_bytes or len(self._queue) > self._max_frames:
+        # What waits already is judged: one large answer does not make a slow reader.
+        if self.waiting_bytes > self._max_bytes or len(self._queue) >= self._max_frames:
             self._on_slow()
+        elif self._writer is not None:
+            self._writer.write_text(text)
         else:
+            self._queue.append({"type": "websocket.send", "text": text})
+            self._queued_bytes += len(text)
             self._wake()
 
     def close(self, code: int, reason: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-
 # The largest frame a peer may send, by protocol. PROTOCOLS.md 0.2.
 MAX_FRAME_BYTES = {
     "edge": 1024 * 1024,

@@ -56,7 +56,7 @@ function tellState(text) {
 }
 
 function stateChanged({ state, reason, error }) {
-  $("state").dataset.state = state;
+  $("state").dataset.state = state === "stopped" && !error ? "idle" : state;
   if (NAMES[state]) tellState(NAMES[state]);
   log.add(`state ${state}`, reason);
   const inRoom = state === "ready" || (state === "reconnecting" && conversation.key !== "");

@@ -59,7 +59,7 @@ async def test_texts_and_the_close_keep_their_order(slow):
     assert slow == []
 
 
-@pytest.mark.parametrize("texts", [["x" * 60, "x" * 60, "x"], ["x"] * 12], ids=["bytes", "frames"])
+@pytest.mark.parametrize("texts", [["x" * 60, "x" * 60, "x"], ["x"] * 11], ids=["bytes", "frames"])
 async def test_a_peer_that_does_not_read_is_slow(slow, texts):
     send = FakeSend()
     send.open.clear()
@@ -103,13 +103,24 @@ async def test_a_writer_is_written_to_directly(slow):
     assert writer.closed == [(1012, "restart")]
 
 
-async def test_a_writer_whose_buffer_grows_over_the_limit_is_slow(slow):
+async def test_a_writer_whose_buffer_grew_over_the_limit_is_slow(slow):
     writer = FakeWriter()
     out = outbound(FakeSend(), writer, slow)
     out.text("x" * 100)
+    out.text("x")
     assert slow == []
     out.text("x")
     assert slow
+    assert len(writer.wrote) == 2
+
+
+@pytest.mark.parametrize("writer", [None, FakeWriter()], ids=["queue", "writer"])
+async def test_one_large_answer_does_not_make_a_slow_reader(slow, writer):
+    send = FakeSend()
+    out = outbound(send, writer, slow)
+    out.text("x" * 5000)
+    await until(lambda: send.sent or (writer and writer.wrote))
+    assert slow == []
 
 
 async def test_a_peer_that_is_gone_costs_nothing(slow):

@@ -1,0 +1,372 @@
+"""GatewayHttpProtocol: uvicorn's HTTP protocol with limits and a deadline for the request head.
+
+Source: PROTOCOLS.md 0.3 (the defects of the pinned versions).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+import structlog
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from realtime.server import error_body
+
+logger = structlog.get_logger("gateway")
+
+ONCE = frozenset({b"authorization", b"host", b"origin"})  # two of them have two readings
+VERSIONS = frozenset({"1.0", "1.1"})
+END = len(b"\r\n")
+
+
+class Phase(Enum):
+    """Where in a request the next byte belongs."""
+
+    BETWEEN = auto()
+    HEAD = auto()
+    BODY = auto()
+
+
+class Refusal(Exception):
+    """The request is answered by the server itself, and the connection ends."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class GatewayHttpProtocol(HttpToolsProtocol):
+    """One TCP connection, until it is closed or a WebSocket takes it over. Seconds and bytes."""
+
+    head_deadline_s = 5.0
+    linger_s = 1.0  # for the peer to read a refusal before its unread bytes reset the connection
+    max_line_bytes = 8 * 1024
+    max_head_bytes = 32 * 1024
+    max_headers = 100
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.access_log = False  # its lines carry query strings, and those carry tokens
+        self._phase = Phase.BETWEEN
+        self._refusal: Refusal | None = None
+        self._upgrade_ignored = False
+        self._last_request = False
+        self._spoken = False
+        self._current: RequestResponseCycle | None = None  # the one that is being answered
+        self._timer: asyncio.TimerHandle | None = None
+        self._heads = 0  # heads read in the current segment
+        self._head_bytes = self._line_bytes = 0  # of an unfinished head: raw
+        self._fields = self._field_bytes = 0  # of the current head: parsed
+        self._extra_bytes = 0  # chunk extensions and trailers since the last byte of body
+
+    # --- the connection ---
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._start_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_deadline()
+        self._tell_current()  # upstream tells the newest request only
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refusal is not None or self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        self._spoken = True
+        began_in, self._heads = self._phase, 0
+        if began_in is not Phase.BODY:
+            self._start_deadline()
+        self._extra_bytes += len(data)
+        self._feed(data)
+        self._check_unfinished(data, began_in)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as pause:
+            self._leave_http(data[pause.args[0] :])
+        except httptools.HttpParserError as error:
+            self._refuse(_reason(error))
+
+    def _check_unfinished(self, data: bytes, began_in: Phase) -> None:
+        """What the parser has not reported yet, because it waits for the end of it."""
+        if self._refusal is not None:
+            return
+        if self._phase is Phase.BODY and self._extra_bytes > self.max_head_bytes:
+            self._refuse(_too_long("chunk extensions and trailers", self.max_head_bytes))
+        if self._phase is not Phase.HEAD:
+            return
+        if began_in is Phase.BODY or self._heads:
+            # The head began somewhere inside this segment: the count starts at the next one.
+            self._head_bytes = self._line_bytes = 0
+            self._start_deadline()
+            return
+        self._head_bytes += len(data)
+        first, *others = data.split(b"\n")
+        longest = max(self._line_bytes + len(first), *map(len, others), 0)
+        self._line_bytes = len(others[-1]) if others else self._line_bytes + len(first)
+        if longest > self.max_line_bytes:
+            self._refuse(_too_long("a line of the request head", self.max_line_bytes))
+        elif self._head_bytes > self.max_head_bytes:
+            self._refuse(_too_long("the request head", self.max_head_bytes))
+
+    # --- the parser's callbacks ---
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {"gateway.disconnect": self.disconnect}  # type: ignore[typeddict-unknown-key]
+        self._phase = Phase.HEAD
+        self._fields = self._field_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1") + END
+        if line > self.max_line_bytes:
+            self._raise(_too_long("the request line", self.max_line_bytes))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        line = len(name) + len(b": ") + len(value) + END
+        self._fields += 1
+        self._field_bytes += line
+        self._extra_bytes = 0
+        lower = name.lower()
+        if line > self.max_line_bytes:
+            self._raise(_too_long("a header line", self.max_line_bytes))
+        if self._fields > self.max_headers:
+            self._raise(Refusal(431, f"too many headers; a request takes {self.max_headers}"))
+        if len(self.url) + self._field_bytes > self.max_head_bytes:
+            self._raise(_too_long("the request head", self.max_head_bytes))
+        if self._phase is Phase.BODY:
+            return  # a trailer: the application has judged the headers already
+        if b"_" in name:
+            return  # it would be read as the same header with a hyphen
+        if not _readable(value):
+            self._raise(Refusal(400, "a header value has a control character; none is allowed"))
+        if lower in ONCE and any(lower == known for known, _ in self.headers):
+            self._raise(Refusal(400, f"two {lower.decode()} headers; one is allowed"))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._judge_head()
+        self._heads += 1
+        self._head_bytes = self._line_bytes = 0
+        self._upgrade_ignored = self.parser.should_upgrade() and not self._should_upgrade()
+        if self._upgrade_ignored:
+            return  # the request is read again without its Upgrade header
+        super().on_headers_complete()
+        self._stop_deadline()
+        self._phase = Phase.BODY
+        self._extra_bytes = 0
+        if self._last_request and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._extra_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._upgrade_ignored:
+            return
+        self._phase = Phase.BETWEEN
+        super().on_message_complete()
+
+    def _judge_head(self) -> None:
+        if self.parser.get_http_version() not in VERSIONS:
+            self._raise(Refusal(400, "unknown HTTP version; HTTP/1.1 and HTTP/1.0 are served"))
+        if self.parser.get_method() == b"CONNECT":
+            self._raise(Refusal(405, "CONNECT is not served: this is no proxy"))
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and codings != [b"chunked"]:
+            # The parser would complain too, after the application was started.
+            self._raise(Refusal(400, "unknown Transfer-Encoding; chunked is allowed"))
+        if self.parser.should_upgrade() and self._should_upgrade():
+            lengths = [value for name, value in self.headers if name == b"content-length"]
+            if codings or lengths not in ([], [b"0"]):
+                self._raise(Refusal(400, "an upgrade request with a body; it takes none"))
+
+    # --- upgrades ---
+
+    def _get_upgrade(self) -> bytes | None:
+        tokens = b",".join(value for name, value in self.headers if name == b"connection")
+        if b"upgrade" not in [token.strip() for token in tokens.lower().split(b",")]:
+            return None
+        wanted = [value.lower() for name, value in self.headers if name == b"upgrade"]
+        return wanted[0] if len(wanted) == 1 else None
+
+    def _should_upgrade(self) -> bool:
+        return self.parser.get_http_version() == "1.1" and super()._should_upgrade()
+
+    def _leave_http(self, rest: bytes) -> None:
+        """The parser stopped behind a head with an Upgrade; `rest` is what followed it."""
+        if self._upgrade_ignored:
+            # Once more without the Upgrade: the parser takes no body for a request that has one.
+            kept = [(name, value) for name, value in self.headers if name != b"upgrade"]
+            self._feed(self._head(kept, self.scope["http_version"]) + rest)
+        elif self.is_busy:
+            self._refuse(Refusal(400, "an upgrade request behind an unanswered one; it must wait"))
+        elif self._last_request:
+            self._refuse(Refusal(503, "server restarting; connect again"))
+        else:
+            self._hand_over(rest)
+
+    def _hand_over(self, rest: bytes) -> None:
+        """A WebSocket takes the connection over; bytes that came with the head are its first."""
+        self.connections.discard(self)
+        assert self.ws_protocol_class is not None
+        protocol: Any = self.ws_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.app_state
+        )
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        protocol.data_received(self._head(self.headers, "1.1"))
+        if rest and not self.transport.is_closing():
+            protocol.data_received(rest)
+
+    def _head(self, headers: list[tuple[bytes, bytes]], version: str) -> bytes:
+        method = self.parser.get_method()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version.encode())]
+        lines += [b"%b: %b" % header for header in headers]
+        return b"\r\n".join([*lines, b"", b""])
+
+    # --- refusals ---
+
+    def _raise(self, refusal: Refusal) -> None:
+        """Stop the parser; it reports some failure of a callback, not which."""
+        self._refuse(refusal)
+        raise refusal
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer now, or behind the responses that earlier requests still wait for."""
+        if self._refusal is not None:
+            return
+        self._refusal = refusal
+        self._stop_deadline()
+        if self._phase is Phase.BODY and not self._drop_current():
+            return
+        if not self.is_busy:
+            self._answer()
+
+    def _drop_current(self) -> bool:
+        """Give up the request whose body is bad; whether there is still something to answer."""
+        cycle = self.cycle
+        if self.pipeline:  # the newest request is the bad one, an older one is being answered
+            self.pipeline.popleft()
+        elif cycle.response_complete:
+            self.transport.close()
+            return False
+        elif cycle.response_started:
+            self.disconnect()
+            return False
+        cycle.disconnected = cycle.response_complete = True
+        cycle.message_event.set()
+        return True
+
+    def _answer(self) -> None:
+        refusal = self._refusal
+        assert refusal is not None
+        client = f"{self.client[0]}:{self.client[1]}" if self.client else ""
+        logger.info("request refused", status=refusal.status, reason=str(refusal), client=client)
+        body = error_body(refusal.status, str(refusal))
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        self.transport.write(b"".join([STATUS_LINE[refusal.status], *lines, b"\r\n", body]))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._timer = self.loop.call_later(self.linger_s, self.transport.abort)
+        else:
+            self.transport.close()
+
+    def disconnect(self) -> None:
+        """End the connection at once, without a word: half a response was sent."""
+        self._tell_current()
+        self.transport.abort()
+
+    def _tell_current(self) -> None:
+        if self._current is not None:
+            self._current.disconnected = True
+            self._current.message_event.set()
+
+    # --- deadlines and the end ---
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a response is being made."""
+        return self._current is not None and not self._current.response_complete
+
+    def _start_deadline(self) -> None:
+        if self._timer is None and not self.is_busy:
+            self._timer = self.loop.call_later(self.head_deadline_s, self._head_is_late)
+
+    def _stop_deadline(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _head_is_late(self) -> None:
+        if self._spoken:
+            late = f"the request head was not complete after {self.head_deadline_s:g} seconds"
+            self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, late))
+        else:
+            self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._current = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing() or self.is_busy:
+            return
+        if self._refusal is not None:
+            self._unset_keepalive_if_required()
+            self._answer()
+        elif self._phase is Phase.HEAD:
+            self._unset_keepalive_if_required()
+            self._start_deadline()
+
+    def leave_soon(self) -> None:
+        """The server drains: the request in flight, or the next one, is the last."""
+        self._last_request = True
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+
+def _too_long(what: str, most: int) -> Refusal:
+    return Refusal(431, f"{what} is longer than {most} bytes")
+
+
+def _readable(value: bytes) -> bool:
+    """The parser lets 0x85 pass, which is a line end when read alone, but ends many letters."""
+    if b"\x85" not in value:
+        return True
+    try:
+        return "\x85" not in value.decode()
+    except UnicodeDecodeError:
+        return False
+
+
+def _reason(error: httptools.HttpParserError) -> Refusal:
+    """What the parser said, with what is allowed instead."""
+    text = str(error.args[0]) if type(error) is httptools.HttpParserError and error.args else ""
+    if "Content-Length" in text or "Transfer-Encoding" in text:
+        allowed = "a body takes one Content-Length or Transfer-Encoding: chunked, never both"
+    elif "header value" in text:
+        allowed = "a header value takes visible characters, spaces and tabs on one line"
+    else:
+        allowed = "it takes HTTP/1.1 as in RFC 9112"
+    return Refusal(400, f"malformed request: {text or 'not understood'}; {allowed}")

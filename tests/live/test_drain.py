@@ -1,0 +1,60 @@
+"""SIGTERM: everybody is told, closed spread over DRAIN_S, what runs is finished, the exit is clean."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.live, pytest.mark.own_server]
+
+
+async def test_a_restart_tells_everybody_and_finishes_what_runs(serve, join, key_of):
+    server = serve(DRAIN_S="3", database="sqlite")
+    key = key_of(server, "alice")
+    clients = [await join(server, token=key) for _ in range(12)]
+    waiting = await join(server)
+    await clients[0].send("chat.send", message="slow 1", sessionKey="s")
+    await clients[0].event("agent", "run.started")
+    began = time.monotonic()
+    stopped = asyncio.create_task(asyncio.to_thread(server.terminate))
+    ended = []
+
+    async def end_of(client):
+        close = await client.closed()
+        ended.append(time.monotonic() - began)
+        return close
+
+    closes = await asyncio.gather(*[end_of(client) for client in [*clients, waiting]])
+    assert set(closes) == {(1012, "server restarting")}
+    assert max(ended) - min(ended) > 0.5, "not all at once"
+    assert max(ended) < 4
+    for client in clients:
+        assert (await client.event("shutdown"))["reason"] == "server restarting"
+    assert await stopped == 0
+    server.start()
+    again = await join(server, token=key)
+    messages = (await again.ask("chat.history", sessionKey="s"))["messages"]
+    assert messages[-1]["role"] == "assistant", "the run was finished, not cut off"
+
+
+async def test_a_run_that_does_not_end_in_time_is_recorded_as_failed(serve, join, key_of):
+    server = serve(DRAIN_S="0.5", database="sqlite")
+    alice = await join(server, token=(key := key_of(server, "alice")))
+    await alice.send("chat.send", message="slow 60", sessionKey="s")
+    await alice.event("agent", "run.started")
+    assert await asyncio.to_thread(server.terminate) == 0
+    server.start()
+    again = await join(server, token=key)
+    assert not (await again.ask("chat.session.status", sessionKey="s"))["isRunning"]
+
+
+async def test_nobody_gets_in_while_the_server_leaves(serve, join, key_of):
+    server = serve(DRAIN_S="2", database="sqlite")
+    alice = await join(server, token=key_of(server, "alice"))
+    stopped = asyncio.create_task(asyncio.to_thread(server.terminate))
+    await alice.event("shutdown")
+    with pytest.raises(OSError):
+        await join(server)
+    await stopped

@@ -1,0 +1,74 @@
+"""Redis is a hint: killed, restarted, frozen or absent, nothing accepted is lost and no socket closes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.live, pytest.mark.postgres, pytest.mark.redis]
+
+
+async def test_redis_killed_and_restarted_under_open_sockets(serve, join, key_of, redis_service):
+    here = serve(database="postgres")
+    there = serve(beside=here)
+    key = key_of(here, "alice")
+    laptop, phone = await join(here, token=key), await join(there, token=key)
+    redis_service.kill()
+    answer = await laptop.ask("chat.send", message="without redis", sessionKey="s", stream=True)
+    assert answer["content"] == "without redis"
+    assert laptop.run_events(answer["runId"])[-1] == "run.completed"
+    # The other process hears of what was committed, by itself.
+    await phone.frame(
+        lambda f: f.get("event") == "agent" and f["payload"]["type"] == "run.completed",
+        within_s=2,
+    )
+    redis_service.restart()
+    await phone.event("resync")
+    answer = await laptop.ask("chat.send", message="with redis", sessionKey="s", stream=True)
+    await phone.frame(
+        lambda f: (
+            f.get("event") == "agent"
+            and f["payload"]["runId"] == answer["runId"]
+            and f["payload"]["type"] == "run.completed"
+        )
+    )
+    assert "chunk" in phone.run_events(answer["runId"]), "the live way is back"
+    history = (await phone.ask("chat.history", sessionKey="s"))["messages"]
+    assert [m["content"] for m in history] == ["without redis"] * 2 + ["with redis"] * 2
+
+
+async def test_a_frozen_redis_holds_nobody_up(serve, join, key_of, redis_service):
+    server = serve(database="postgres")
+    alice = await join(server, token=key_of(server, "alice"))
+    redis_service.stop()
+    began = time.monotonic()
+    answer = await alice.ask("chat.send", message="still here", sessionKey="s", stream=True)
+    newcomer = await join(server, token=server.token, user_id="root")
+    assert await newcomer.ask("status")
+    assert time.monotonic() - began < 6
+    assert answer["content"] == "still here"
+
+
+async def test_a_server_starts_without_its_redis_and_finds_it_later(
+    serve, join, key_of, redis_service
+):
+    first = serve(database="postgres")
+    key = key_of(first, "alice")
+    redis_service.kill()
+    second = serve(beside=first)
+    phone, laptop = await join(second, token=key), await join(first, token=key)
+    assert (await laptop.ask("chat.send", message="hi", sessionKey="s"))["content"] == "hi"
+    await phone.event("agent", "run.completed")
+    redis_service.restart()
+    await phone.event("resync")
+
+
+async def test_an_idle_socket_on_a_real_redis_stays_open(serve, join, key_of):
+    """Guards the pin of redis-py: an idle subscriber must outlive its five seconds."""
+    server = serve(database="postgres")
+    alice = await join(server, token=key_of(server, "alice"))
+    with pytest.raises(TimeoutError):
+        await alice.closed(within_s=7)
+    assert await alice.ask("status")
+    assert "bus.down" not in server.log()
