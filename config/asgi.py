@@ -14,11 +14,11 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 from django.conf import settings  # noqa: E402
-from realtime.server.body import BodyCap  # noqa: E402
-from realtime.server.proxy import TrustedProxies  # noqa: E402
 
 from realtime import node  # noqa: E402
 from realtime.routing import websocket  # noqa: E402
+from realtime.server.body import BodyCap  # noqa: E402
+from realtime.server.proxy import TrustedProxies  # noqa: E402
 
 
 async def lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:

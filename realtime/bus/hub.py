@@ -241,12 +241,15 @@ class Wire:
         self.send([everyone(SYSTEM)], Event(RESYNC, {"reason": "bus"}))
 
     async def _recovered(self) -> None:
-        for address in list(self._wanted - self._subscribed):
+        missed = self._wanted - self._subscribed
+        for address in missed:
             await asyncio.wait_for(self._subscribe(address), TIMEOUT_S)
         await self._layer.group_send("gw.probe", {"type": "hub.probe"})
         self.up = True
         metrics.BUS_UP.set(1)
         logger.info("bus.up")
+        if missed:
+            self._tell_resync()
 
     def _lost(self, error: BaseException) -> None:
         self._something.set()
@@ -261,6 +264,9 @@ class Wire:
     def _resubscribed(self) -> None:
         """redis-py came back by itself; what was published in between never arrived here."""
         logger.info("bus.resubscribed")
+        self._tell_resync()
+
+    def _tell_resync(self) -> None:
         self._deliver([everyone(SYSTEM)], Event(RESYNC, {"reason": "bus"}))
 
     async def _receive(self) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from types import FrameType
 
@@ -41,7 +42,7 @@ class GatewayServer(uvicorn.Server):
         self._on_drain = on_drain
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         with super().capture_signals():
             try:
                 yield
@@ -94,10 +95,10 @@ class GatewayServer(uvicorn.Server):
 
     async def _close_connections(self) -> None:
         state = self.server_state
-        if self._requests():
-            logger.warning("drain.requests_cancelled", requests=len(state.tasks))
-            for task in state.tasks:
-                task.cancel()
+        for connection in list(state.connections):
+            if isinstance(connection, GatewayHttpProtocol) and connection.is_busy:
+                logger.warning("drain.request_cut", client=connection.client)
+                connection.disconnect()
         await self._until(lambda: not state.connections and not state.tasks, FAREWELL_S)
         for connection in list(state.connections):
             connection.transport.abort()
@@ -118,4 +119,4 @@ def raise_open_file_limit() -> int:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    return soft
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft

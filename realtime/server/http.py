@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum, auto
-from http import HTTPStatus
 from typing import Any
 
 import httptools
@@ -124,7 +123,8 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {"gateway.disconnect": self.disconnect}  # type: ignore[typeddict-unknown-key]
+        extensions: dict[str, Any] = {"gateway.disconnect": self.disconnect}
+        self.scope["extensions"] = extensions
         self._phase = Phase.HEAD
         self._fields = self._field_bytes = 0
 
@@ -211,7 +211,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         if self._upgrade_ignored:
             # Once more without the Upgrade: the parser takes no body for a request that has one.
             kept = [(name, value) for name, value in self.headers if name != b"upgrade"]
-            self._feed(self._head(kept, self.scope["http_version"]) + rest)
+            again = self._head(kept, self.scope["http_version"])
+            self.parser = httptools.HttpRequestParser(self)  # the old one may have seen a close
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as upstream
+            self._feed(again + rest)
         elif self.is_busy:
             self._refuse(Refusal(400, "an upgrade request behind an unanswered one; it must wait"))
         elif self._last_request:
@@ -320,7 +323,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     def _head_is_late(self) -> None:
         if self._spoken:
             late = f"the request head was not complete after {self.head_deadline_s:g} seconds"
-            self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, late))
+            self._refuse(Refusal(408, late))
         else:
             self.transport.close()
 

@@ -162,7 +162,8 @@ class GatewayWebSocketProtocol(WebSocketsSansIOProtocol):
             self._log_refusal(event.path, self.response.status_code)
             self._leave()
             return
-        self.scope["extensions"]["gateway.writer"] = GatewayWriter(self)  # type: ignore[typeddict-unknown-key]
+        extensions: dict[str, Any] = self.scope["extensions"]
+        extensions["gateway.writer"] = GatewayWriter(self)
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer the handshake ourselves."""
@@ -312,6 +313,10 @@ class GatewayWebSocketProtocol(WebSocketsSansIOProtocol):
             # Without waiting for a peer that does not read: the deadline must begin.
             self.say_goodbye(message.get("code", 1000), message.get("reason") or "")
             return
+        if not self.writable.is_set():
+            await self.writable.wait()
+            if self._over or self.close_sent:
+                raise ClientDisconnected  # it ended while this message waited
         deciding = not self.handshake_complete and self.initial_response is None
         if deciding and kind == "websocket.accept":
             self.conn.max_message_size = message.get("max_size", self.config.ws_max_size)

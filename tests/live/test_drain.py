@@ -1,4 +1,4 @@
-"""SIGTERM: everybody is told, closed spread over DRAIN_S, what runs is finished, the exit is clean."""
+"""SIGTERM: everybody is told, closed over DRAIN_S, what runs is finished, the exit is clean."""
 
 from __future__ import annotations
 

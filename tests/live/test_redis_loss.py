@@ -1,10 +1,12 @@
-"""Redis is a hint: killed, restarted, frozen or absent, nothing accepted is lost and no socket closes."""
+"""Redis is a hint: killed, restarted, frozen or absent, nothing is lost and no socket closes."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
+
+from tests.doubles import until
 
 pytestmark = [pytest.mark.live, pytest.mark.postgres, pytest.mark.redis]
 
@@ -25,6 +27,7 @@ async def test_redis_killed_and_restarted_under_open_sockets(serve, join, key_of
     )
     redis_service.restart()
     await phone.event("resync")
+    await until(lambda: here.log().count("bus.up") == 2)
     answer = await laptop.ask("chat.send", message="with redis", sessionKey="s", stream=True)
     await phone.frame(
         lambda f: (

@@ -187,7 +187,8 @@ async def test_a_lost_bus_leaves_this_process_served_and_is_followed_by_a_resync
 
 async def test_what_was_joined_while_the_bus_was_away_is_subscribed_later(hubs, exchange):
     here, there = hubs
-    heard = []
+    heard, resyncs = [], []
+    await here.join(addresses.everyone("system"), resyncs.append)
     exchange.down = True
     there.publish([OTHER], Event("notice the loss"))
     here.publish([OTHER], Event("notice the loss"))
@@ -197,6 +198,7 @@ async def test_what_was_joined_while_the_bus_was_away_is_subscribed_later(hubs, 
     await until(lambda: here.connected and there.connected)
     there.publish([TEAM], Event("a"))
     await until(lambda: heard)
+    assert [event.name for event in resyncs][0] == RESYNC, "something may have been missed"
 
 
 async def test_a_hub_starts_without_its_bus_and_finds_it_later(exchange):

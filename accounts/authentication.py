@@ -1,0 +1,57 @@
+"""How a REST caller shows who they are; the answer is `request.auth`, a Principal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.request import Request
+
+from accounts.models import User
+from accounts.services import credentials
+from realtime.core.errors import BadCredentials, MissingCredentials
+from realtime.core.principal import Principal
+
+
+class BearerAuthentication(BaseAuthentication):
+    """`Authorization: Bearer` with the gateway token, an API key or an access token.
+
+    `X-GoClaw-User-Id` says for whom the holder of the gateway token acts (PROTOCOLS.md 2.11).
+    """
+
+    def authenticate(self, request: Request) -> tuple[Any, Principal] | None:
+        header = request.headers.get("Authorization", "")
+        if not header:
+            return None
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise BadCredentials("Authorization takes: Bearer <token>")
+        claimed = request.headers.get("X-GoClaw-User-Id", "")
+        return AnonymousUser(), credentials.bearer(token=token.strip(), user_id=claimed)
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="api"'
+
+
+class StaffSessionAuthentication(SessionAuthentication):
+    """The admin's own session, with CSRF."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Principal] | None:
+        user = getattr(request._request, "user", None)
+        if not isinstance(user, User) or not user.is_active or not user.is_staff:
+            return None
+        self.enforce_csrf(request)
+        return user, credentials.of_user(user=user)
+
+
+def principal_of(request: Request | HttpRequest) -> Principal:
+    """Who asks, of a REST or an admin request. Raises MissingCredentials."""
+    proved = getattr(request, "auth", None)
+    if isinstance(proved, Principal):
+        return proved
+    user = getattr(request, "user", None)
+    if isinstance(user, User):
+        return credentials.of_user(user=user)
+    raise MissingCredentials

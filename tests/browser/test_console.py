@@ -1,0 +1,217 @@
+"""The console in real Chromium, on a real server. Source: issue 2's main job; PROTOCOLS.md 2."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.conftest import House, NewContext, Watch
+from tests.browser.people import Administrator, Visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.live]
+
+BROKEN = "<img src=x onerror=\"document.title='broken'\"> <b>bold</b>"
+
+
+async def test_pair_be_approved_in_the_admin_chat_abort_reload_and_find_the_history(
+    house: House, new_context: NewContext
+) -> None:
+    alice = await Visitor.arrive(await new_context(), house.url)
+    await alice.connect("alice")
+    code = await alice.code()
+
+    boss = await Administrator.log_in(await new_context(), house.url, *house.admin)
+    await boss.decide(code, "Approve")
+    await alice.is_in("alice", "operator")
+
+    await alice.say("hello over there")
+    await alice.hears("hello over there", "hello over there")
+
+    await alice.say("slow 30")
+    await expect(alice.messages.nth(3)).to_have_class(re.compile("running"))
+    await expect(alice.messages.nth(3).locator("p")).not_to_be_empty()  # it streams
+    await alice.abort.click()
+    await expect(alice.notice).to_have_text("Aborted.")
+    await expect(alice.abort).to_be_hidden()
+    before = await alice.messages.locator("p").all_inner_texts()
+
+    await alice.page.reload()
+    await alice.is_in("alice", "operator")
+    await alice.hears(*before)
+    await expect(alice.sessions).to_have_count(1)
+    await expect(alice.sessions).to_have_attribute("aria-current", "true")
+
+
+async def test_a_denied_browser_is_told_and_may_ask_again(
+    house: House, new_context: NewContext
+) -> None:
+    mallory = await Visitor.arrive(await new_context(), house.url)
+    await mallory.connect("mallory")
+    first = await mallory.code()
+    boss = await Administrator.log_in(await new_context(), house.url, *house.admin)
+    await boss.decide(first, "Deny")
+    await expect(mallory.page.get_by_role("alert")).to_contain_text("denied")
+    await expect(mallory.page.locator("#room")).to_be_hidden()
+
+    await mallory.connect("mallory")
+    assert await mallory.code() != first
+
+
+async def test_a_revoked_device_is_shown_out(house: House, new_context: NewContext) -> None:
+    alice = await Visitor.arrive(await new_context(), house.url)
+    await alice.connect("alice")
+    boss = await Administrator.log_in(await new_context(), house.url, *house.admin)
+    await boss.decide(await alice.code(), "Approve")
+    await alice.is_in("alice", "operator")
+    await alice.say("something private")
+    await alice.hears("something private", "something private")
+
+    await boss.decide("alice", "Revoke")
+    await expect(alice.page.get_by_role("alert")).to_be_visible()
+    await expect(alice.page.locator("#room")).to_be_hidden()
+    await expect(alice.messages).to_have_count(0)
+
+
+async def test_a_stranger_cannot_read_a_session_by_its_key(
+    house: House, new_context: NewContext
+) -> None:
+    alice = await Visitor.arrive(await new_context(), house.url)
+    await alice.connect("alice", house.key("alice"))
+    await alice.is_in("alice", "operator")
+    await alice.say("only for me")
+    await alice.hears("only for me", "only for me")
+    key = await alice.session_key()
+
+    bob_context = await new_context()
+    bob = await Visitor.arrive(bob_context, house.url)
+    await bob.page.evaluate("key => sessionStorage.setItem('trunkline.session', key)", key)
+    await bob.connect("bob", house.key("bob"))
+    await bob.is_in("bob", "operator")
+    await expect(bob.notice).to_have_text("session does not belong to user")
+    await expect(bob.messages).to_have_count(0)
+    await expect(bob.sessions).to_have_count(0)
+
+
+async def test_an_administrator_reads_what_is_in_the_account(
+    house: House, new_context: NewContext
+) -> None:
+    alice = await Visitor.arrive(await new_context(), house.url)
+    await alice.connect("alice", house.key("alice"))
+    await alice.is_in("alice", "operator")
+    await alice.say("for the record")
+    await alice.hears("for the record", "for the record")
+
+    boss = await Visitor.arrive(await new_context(), house.url)
+    await boss.connect("boss", house.token)
+    await boss.is_in("boss", "admin")
+    await boss.sessions.first.click()
+    await boss.hears("for the record", "for the record")
+
+
+async def test_every_tab_of_a_person_sees_the_run_and_any_may_abort_it(
+    house: House, new_context: NewContext
+) -> None:
+    context = await new_context()
+    one = await Visitor.arrive(context, house.url)
+    await one.connect("alice", house.key("alice"))
+    await one.is_in("alice", "operator")
+    await one.say("hello")
+    await one.hears("hello", "hello")
+    two = await Visitor.arrive(context, house.url)
+    await two.connect("alice", house.key("alice"))
+    await two.is_in("alice", "operator")
+    await two.sessions.first.click()
+    await two.hears("hello", "hello")
+
+    await one.say("slow 30")
+    await expect(two.messages).to_have_count(4)
+    await two.abort.click()
+    for tab in (one, two):
+        await expect(tab.notice).to_have_text("Aborted.")
+        await expect(tab.abort).to_be_hidden()
+
+
+async def test_what_is_said_during_a_run_goes_into_it(
+    house: House, new_context: NewContext
+) -> None:
+    alice = await Visitor.arrive(await new_context(), house.url)
+    await alice.connect("alice", house.key("alice"))
+    await alice.is_in("alice", "operator")
+    await alice.say("slow 30")
+    await expect(alice.abort).to_be_visible()
+    await alice.say("and this too")
+    await expect(alice.notice).to_have_text("Passed on to the running answer.")
+    await alice.abort.click()
+    await expect(alice.abort).to_be_hidden()
+    await expect(alice.messages.filter(has_text="and this too").first).to_be_visible()
+
+
+async def test_a_wrong_token_ends_at_the_door_and_is_kept_nowhere(
+    house: House, new_context: NewContext
+) -> None:
+    # A link must not be able to send a token elsewhere: what its query says is not read.
+    alice = await Visitor.arrive(
+        await new_context(), house.url, query="?url=ws://127.0.0.1:9/&gatewayUrl=ws://127.0.0.1:9/"
+    )
+    sockets: list[str] = []
+    alice.page.on("websocket", lambda socket: sockets.append(socket.url))
+    await alice.connect("alice", "not-the-token")
+    await expect(alice.page.get_by_role("alert")).to_contain_text("valid token or active pairing")
+    assert sockets == [house.url.replace("http", "ws") + "/ws"]
+    stores = "JSON.stringify([localStorage, sessionStorage, location.href, document.cookie])"
+    assert "not-the-token" not in await alice.page.evaluate(stores)
+    await expect(alice.page.get_by_label("Gateway token")).to_be_empty()
+
+
+async def test_text_is_never_markup(house: House, new_context: NewContext) -> None:
+    alice = await Visitor.arrive(await new_context(), house.url)
+    await alice.connect("alice", house.key("alice"))
+    await alice.is_in("alice", "operator")
+    await alice.say(BROKEN)
+    await alice.hears(BROKEN, BROKEN)
+    await alice.page.locator("#log-title").click()
+    await expect(alice.page.locator("#log")).to_contain_text("onerror")
+    await expect(alice.page.locator("main img, #log img, main b")).to_have_count(0)
+
+
+async def test_the_connection_comes_back_by_itself_and_the_history_with_it(
+    house: House, new_context: NewContext, watch: Watch
+) -> None:
+    watch.expected.append("WebSocket connection to")  # what Chromium says while nobody listens
+    alice = await Visitor.arrive(await new_context(), house.url)
+    await alice.connect("alice", house.key("alice"))
+    await alice.is_in("alice", "operator")
+    await alice.say("still here?")
+    await alice.hears("still here?", "still here?")
+    house.restart(meanwhile_alice_hears="news", in_session=await alice.session_key())
+    await alice.is_in("alice", "operator", within_s=30)  # the fifth delay may be 16 s
+    await alice.hears("still here?", "still here?", "news")
+    await alice.say("again")
+    await alice.hears("still here?", "still here?", "news", "again", "again")
+
+
+async def test_a_telephone_and_a_keyboard_are_enough(house: House, new_context: NewContext) -> None:
+    alice = await Visitor.arrive(await new_context(390, 844), house.url)
+    keyboard, page = alice.page.keyboard, alice.page
+    await page.get_by_label("User id").focus()
+    await keyboard.type("alice")
+    await keyboard.press("Tab")
+    await keyboard.type(house.key("alice"))
+    await keyboard.press("Enter")
+    await alice.is_in("alice", "operator")
+    await expect(page.get_by_label("Message", exact=True)).to_be_focused()
+    await keyboard.type("w" * 100)
+    await keyboard.press("Enter")
+    await alice.hears("w" * 100, "w" * 100)
+    await keyboard.type("slow 30")
+    await keyboard.press("Enter")
+    await expect(alice.abort).to_be_visible()
+    await keyboard.press("Tab")
+    await keyboard.press("Tab")
+    await expect(alice.abort).to_be_focused()
+    await keyboard.press("Enter")
+    await expect(alice.notice).to_have_text("Aborted.")
+    await expect(page.get_by_label("Message", exact=True)).to_be_focused()
+    assert await page.evaluate("document.documentElement.scrollWidth") == 390

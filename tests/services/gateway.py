@@ -1,0 +1,79 @@
+"""Serve: the gateway itself, as its users start it, in a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.services.process import Service
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRETS = {
+    "SECRET_KEY": "a-secret-for-tests-only-" * 3,
+    "GATEWAY_TOKEN": "the-gateway-token-of-the-tests",
+}
+
+
+class Serve(Service):
+    """`manage.py serve` on a free port; `environ` holds its settings, nothing else reaches it."""
+
+    def __init__(self, environ: Mapping[str, str], *arguments: str) -> None:
+        super().__init__()
+        self.environ = {"TRUNKLINE_HOME": str(self.folder / "home"), **SECRETS, **environ}
+        self.arguments = arguments
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
+        self.token = self.environ["GATEWAY_TOKEN"]
+
+    def command(self) -> Sequence[str]:
+        address = ["--host", "127.0.0.1", "--port", str(self.port)]
+        return [sys.executable, "manage.py", "serve", *address, *self.arguments]
+
+    def environment(self) -> dict[str, str]:
+        return clean_environment(self.environ)
+
+    def working_folder(self) -> Path:
+        return ROOT
+
+    def ready(self) -> bool:
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            line.request("GET", "/healthz")
+            return line.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            line.close()
+
+    def run(self, *arguments: str) -> str:
+        """The standard output of a management command with this server's settings."""
+        return run_command(*arguments, env=self.environ).stdout
+
+
+def run_command(
+    *arguments: str, env: Mapping[str, str], check: bool = True, within_s: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """`manage.py` with these settings only; AssertionError with its output when it fails."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=clean_environment(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=within_s,
+    )
+    assert not check or done.returncode == 0, (
+        f"manage.py {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    )
+    return done
+
+
+def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """What a process needs to run at all, and these settings; a developer's own stay out."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return {**kept, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "REDIS_URL": "", **settings}
