@@ -5,6 +5,7 @@ without the final slash.
 from __future__ import annotations
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
@@ -17,6 +18,7 @@ handler500 = "config.drf.server_error"
 
 urlpatterns = [
     path("", views.console, name="console"),
+    path("favicon.ico", RedirectView.as_view(url=static("realtime/icon.svg"))),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/", include("accounts.urls")),

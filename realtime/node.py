@@ -20,7 +20,7 @@ import structlog
 from channels.layers import get_channel_layer
 from django.conf import settings
 
-from accounts.services import pairing
+from accounts.services import pairing, tokens
 from realtime import metrics
 from realtime.bus import announce, follow
 from realtime.bus.hub import Hub
@@ -184,6 +184,7 @@ class Node:
         self._cursor.forget_old_gaps(time.monotonic())
         await in_thread(follow.delete_old)
         await in_thread(pairing.expire)
+        await in_thread(tokens.delete_expired)
         await in_thread(nodes.sweep)
 
     async def _repeat(

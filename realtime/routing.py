@@ -30,7 +30,7 @@ CONSUMERS = {
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """`pattern` matches the path as it was sent, percent-encoded; the first row that matches holds."""
+    """`pattern` matches the path as sent, percent-encoded; the first row that matches holds."""
 
     pattern: re.Pattern[str]
     protocol: str

@@ -34,6 +34,7 @@ _PENDING_FIRST = Case(
 class PairingAdmin(AccountAdmin):
     list_display = (
         "shown_code",
+        "buttons",
         "shown_status",
         "user_id",
         "channel",
@@ -41,7 +42,6 @@ class PairingAdmin(AccountAdmin):
         "shown_agent",
         "age",
         "expiry",
-        "buttons",
     )
     list_filter = ("status", "channel")
     search_fields = ("code", "user_id", "address")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_slug
 from django.db import transaction
 
 from accounts.models import Account, Membership, User
@@ -12,14 +13,14 @@ from realtime.core.principal import rank
 
 @transaction.atomic
 def create(*, username: str, password: str | None, role: str, account: str) -> Membership:
-    """A new user and member of `account`; without a password none works. An administrator may
-    use the Django admin. Raises InvalidParams, NotFound, Conflict."""
+    """A new user and member of `account`, which is made if there is none of that slug.
+
+    Without a password none works. An administrator may use the Django admin. Raises
+    InvalidParams, Conflict.
+    """
     if password == "":
         raise InvalidParams("the password is empty")
-    there = Account.default() if account == "default" else None
-    there = there or Account.objects.filter(slug=account).first()
-    if there is None:
-        raise NotFound(f"no such account: {account}")
+    there = Account.default() if account == "default" else _account(account)
     user = User(username=username, is_staff=rank(role) >= rank("admin"))
     user.set_password(password)
     try:
@@ -30,6 +31,14 @@ def create(*, username: str, password: str | None, role: str, account: str) -> M
         raise Conflict(f"user {username} exists already")
     user.save(force_insert=True)
     return Membership.objects.create(user=user, account=there, role=role)
+
+
+def _account(slug: str) -> Account:
+    try:
+        validate_slug(slug)
+    except ValidationError as error:
+        raise InvalidParams(f"account {slug!r}: {' '.join(error.messages)}") from None
+    return Account.objects.get_or_create(slug=slug, defaults={"name": slug})[0]
 
 
 def named(username: str) -> User:

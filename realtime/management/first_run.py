@@ -31,7 +31,8 @@ def welcome(out: OutputWrapper, *, host: str, port: int) -> None:
   gateway token (keep it; it is an administrator's):
              {settings.GATEWAY_TOKEN}
 
-  First steps: open the console and choose "Pair"; approve the code under admin > Pairings; chat.
+  First steps: open the console, choose "Pair this browser", approve the code under
+  admin > Pairings, and chat.
   001 by hand:  .venv/bin/python -m websockets {base.replace("http", "ws")}/ws
                 {{"type":"req","id":"1","method":"connect","params":{{"user_id":"me"}}}}
 """

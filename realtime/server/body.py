@@ -17,6 +17,7 @@ Limit = tuple[str, int, int, str]  # path prefix, most bytes, status, message
 
 LINGER_BYTES = 1024 * 1024
 LINGER_S = 2.0
+LINGER_IDLE_S = 0.3
 
 
 class BodyCap:
@@ -37,7 +38,7 @@ class BodyCap:
         most, status, message = self._limit_of(scope["path"])
         capped = _Capped(scope, receive, send, most, status, message)
         if _declared(scope["headers"]) > most:
-            await capped.refuse()
+            await capped.refuse(more_comes=True)
         else:
             await self._app(scope, capped.receive, capped.send)
 
@@ -67,7 +68,7 @@ class _Capped:
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
             if self._left < 0:
-                await self.refuse()
+                await self.refuse(more_comes=message.get("more_body", False))
                 return {"type": "http.disconnect"}
         return message
 
@@ -77,7 +78,7 @@ class _Capped:
         self._started = True
         await self._send(message)
 
-    async def refuse(self) -> None:
+    async def refuse(self, *, more_comes: bool) -> None:
         """Answer, or where an answer has begun end the connection."""
         self._refused = True
         if self._started:
@@ -95,8 +96,9 @@ class _Capped:
             {"type": "http.response.start", "status": self._status, "headers": headers}
         )
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._read_on(), LINGER_S)
+        if more_comes:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._read_on(), LINGER_S)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _read_on(self) -> None:
@@ -105,7 +107,7 @@ class _Capped:
         """
         dropped = 0
         while dropped <= LINGER_BYTES:
-            message = await self._receive()
+            message = await asyncio.wait_for(self._receive(), LINGER_IDLE_S)
             if message["type"] != "http.request" or not message.get("more_body", False):
                 return
             dropped += len(message.get("body", b""))

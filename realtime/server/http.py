@@ -328,8 +328,14 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        async def run(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:  # the server leaves: no failure of the application
+                self.disconnect()
+
         self._current = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, run)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

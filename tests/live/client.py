@@ -77,6 +77,10 @@ class Client:
         payload: dict[str, Any] = frame["payload"]
         return payload
 
+    async def run_event(self, run_id: str, kind: str, within_s: float = PATIENCE_S) -> None:
+        """Wait for an `agent` event of one run."""
+        await self.frame(lambda _: kind in self.run_events(run_id), within_s)
+
     async def frame(
         self, wanted: Callable[[dict[str, Any]], bool], within_s: float = PATIENCE_S
     ) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -28,15 +27,3 @@ async def join() -> AsyncIterator[Join]:
             return client
 
         yield enter
-
-
-@pytest.fixture
-def key_of() -> Callable[..., str]:
-    """`key_of(server, name, role=…, account=…)`: an API key of a new user."""
-
-    def make(server: Serve, name: str, role: str = "operator", account: str = "default") -> str:
-        server.run("create_user", name, "--role", role, "--account", account, "--json")
-        key: str = json.loads(server.run("create_api_key", "test", "--user", name, "--json"))["key"]
-        return key
-
-    return make

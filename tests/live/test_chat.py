@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from tests.services.people import key_of
+
 pytestmark = pytest.mark.live
 
 
@@ -75,11 +77,11 @@ async def test_the_same_message_id_is_one_message(server, join):
     assert [m["role"] for m in history] == ["user", "assistant"]
 
 
-async def test_a_session_is_its_owners_and_the_accounts_administrators(server, join, key_of):
-    alice = await join(server, token=key_of(server, "alice"))
-    bob = await join(server, token=key_of(server, "bob"))
-    admin = await join(server, token=key_of(server, "root", role="admin"))
-    carol = await join(server, token=key_of(server, "carol", role="admin", account="other"))
+async def test_a_session_is_its_owners_and_the_accounts_administrators(server, join):
+    alice = await join(server, token=key_of("alice"))
+    bob = await join(server, token=key_of("bob"))
+    admin = await join(server, token=key_of("root"))
+    carol = await join(server, token=key_of("carol"))
     await alice.ask("chat.send", message="mine", sessionKey="s")
     for method in ("chat.history", "chat.inject", "chat.abort", "chat.session.status", "chat.send"):
         params = {"sessionKey": "s", "message": "x"}
@@ -91,12 +93,12 @@ async def test_a_session_is_its_owners_and_the_accounts_administrators(server, j
     assert [s["key"] for s in (await admin.ask("sessions.list"))["sessions"]] == ["s"]
 
 
-async def test_run_events_reach_the_user_and_administrators_and_nobody_else(server, join, key_of):
-    key = key_of(server, "alice")
+async def test_run_events_reach_the_user_and_administrators_and_nobody_else(server, join):
+    key = key_of("alice")
     alice, phone = await join(server, token=key), await join(server, token=key)
-    bob = await join(server, token=key_of(server, "bob"))
-    admin = await join(server, token=key_of(server, "root", role="admin"))
-    carol = await join(server, token=key_of(server, "carol", role="owner", account="other"))
+    bob = await join(server, token=key_of("bob"))
+    admin = await join(server, token=key_of("root"))
+    carol = await join(server, token=key_of("carol"))
     answer = await alice.ask("chat.send", message="one two", sessionKey="s", stream=True)
     expected = ["run.started", "chunk", "chunk", "run.completed"]
     for watcher in (phone, admin):
@@ -107,8 +109,8 @@ async def test_run_events_reach_the_user_and_administrators_and_nobody_else(serv
         assert [frame for frame in stranger.frames if frame["type"] == "event"] == []
 
 
-async def test_pairing_from_code_to_chat(server, join, key_of):
-    admin = await join(server, token=key_of(server, "root", role="admin"))
+async def test_pairing_from_code_to_chat(server, join):
+    admin = await join(server, token=key_of("root"))
     browser = await join(server)
     pending = await browser.ask("connect", user_id="alice")
     assert pending["status"] == "pending_pairing"
@@ -130,9 +132,9 @@ async def test_pairing_from_code_to_chat(server, join, key_of):
     assert (await device.ask("chat.send", message="hi"))["content"] == "hi"
 
 
-async def test_a_denied_pairing_stays_outside(server, join, key_of):
-    admin = await join(server, token=key_of(server, "root", role="admin"))
-    stranger = await join(server, token=key_of(server, "bob"))
+async def test_a_denied_pairing_stays_outside(server, join):
+    admin = await join(server, token=key_of("root"))
+    stranger = await join(server, token=key_of("bob"))
     browser = await join(server)
     pending = await browser.ask("connect", user_id="mallory")
     refusal = await stranger.refused("device.pair.approve", code=pending["pairing_code"])

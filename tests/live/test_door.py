@@ -6,6 +6,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.live.client import Client
+from tests.services.people import key_of
 
 pytestmark = [pytest.mark.live, pytest.mark.own_server]
 
@@ -110,9 +111,9 @@ async def test_the_rate_limit_drops_in_silence_or_answers(serve, join):
     assert 0 < refusal["retryAfterMs"] <= 60_000
 
 
-async def test_no_secret_is_ever_logged(serve, join, key_of):
+async def test_no_secret_is_ever_logged(serve, join):
     server = serve(LOG_FORMAT="json")
-    key = key_of(server, "alice")
+    key = key_of("alice")
     client = await join(server, token=key)
     await client.ask("chat.send", message="the payload of alice")
     browser = await join(server)

@@ -7,12 +7,14 @@ import time
 
 import pytest
 
+from tests.services.people import key_of
+
 pytestmark = [pytest.mark.live, pytest.mark.own_server]
 
 
-async def test_a_restart_tells_everybody_and_finishes_what_runs(serve, join, key_of):
+async def test_a_restart_tells_everybody_and_finishes_what_runs(serve, join):
     server = serve(DRAIN_S="3", database="sqlite")
-    key = key_of(server, "alice")
+    key = key_of("alice")
     clients = [await join(server, token=key) for _ in range(12)]
     waiting = await join(server)
     await clients[0].send("chat.send", message="slow 1", sessionKey="s")
@@ -39,9 +41,9 @@ async def test_a_restart_tells_everybody_and_finishes_what_runs(serve, join, key
     assert messages[-1]["role"] == "assistant", "the run was finished, not cut off"
 
 
-async def test_a_run_that_does_not_end_in_time_is_recorded_as_failed(serve, join, key_of):
+async def test_a_run_that_does_not_end_in_time_is_recorded_as_failed(serve, join):
     server = serve(DRAIN_S="0.5", database="sqlite")
-    alice = await join(server, token=(key := key_of(server, "alice")))
+    alice = await join(server, token=(key := key_of("alice")))
     await alice.send("chat.send", message="slow 60", sessionKey="s")
     await alice.event("agent", "run.started")
     assert await asyncio.to_thread(server.terminate) == 0
@@ -50,9 +52,9 @@ async def test_a_run_that_does_not_end_in_time_is_recorded_as_failed(serve, join
     assert not (await again.ask("chat.session.status", sessionKey="s"))["isRunning"]
 
 
-async def test_nobody_gets_in_while_the_server_leaves(serve, join, key_of):
+async def test_nobody_gets_in_while_the_server_leaves(serve, join):
     server = serve(DRAIN_S="2", database="sqlite")
-    alice = await join(server, token=key_of(server, "alice"))
+    alice = await join(server, token=key_of("alice"))
     stopped = asyncio.create_task(asyncio.to_thread(server.terminate))
     await alice.event("shutdown")
     with pytest.raises(OSError):

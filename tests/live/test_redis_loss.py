@@ -7,43 +7,35 @@ import time
 import pytest
 
 from tests.doubles import until
+from tests.services.people import key_of
 
 pytestmark = [pytest.mark.live, pytest.mark.postgres, pytest.mark.redis]
 
 
-async def test_redis_killed_and_restarted_under_open_sockets(serve, join, key_of, redis_service):
+async def test_redis_killed_and_restarted_under_open_sockets(serve, join, redis_service):
     here = serve(database="postgres")
     there = serve(beside=here)
-    key = key_of(here, "alice")
+    key = key_of("alice")
     laptop, phone = await join(here, token=key), await join(there, token=key)
     redis_service.kill()
     answer = await laptop.ask("chat.send", message="without redis", sessionKey="s", stream=True)
     assert answer["content"] == "without redis"
     assert laptop.run_events(answer["runId"])[-1] == "run.completed"
     # The other process hears of what was committed, by itself.
-    await phone.frame(
-        lambda f: f.get("event") == "agent" and f["payload"]["type"] == "run.completed",
-        within_s=2,
-    )
+    await phone.run_event(answer["runId"], "run.completed", within_s=2)
     redis_service.restart()
     await phone.event("resync")
     await until(lambda: here.log().count("bus.up") == 2)
     answer = await laptop.ask("chat.send", message="with redis", sessionKey="s", stream=True)
-    await phone.frame(
-        lambda f: (
-            f.get("event") == "agent"
-            and f["payload"]["runId"] == answer["runId"]
-            and f["payload"]["type"] == "run.completed"
-        )
-    )
+    await phone.run_event(answer["runId"], "run.completed")
     assert "chunk" in phone.run_events(answer["runId"]), "the live way is back"
     history = (await phone.ask("chat.history", sessionKey="s"))["messages"]
     assert [m["content"] for m in history] == ["without redis"] * 2 + ["with redis"] * 2
 
 
-async def test_a_frozen_redis_holds_nobody_up(serve, join, key_of, redis_service):
+async def test_a_frozen_redis_holds_nobody_up(serve, join, redis_service):
     server = serve(database="postgres")
-    alice = await join(server, token=key_of(server, "alice"))
+    alice = await join(server, token=key_of("alice"))
     redis_service.stop()
     began = time.monotonic()
     answer = await alice.ask("chat.send", message="still here", sessionKey="s", stream=True)
@@ -53,11 +45,9 @@ async def test_a_frozen_redis_holds_nobody_up(serve, join, key_of, redis_service
     assert answer["content"] == "still here"
 
 
-async def test_a_server_starts_without_its_redis_and_finds_it_later(
-    serve, join, key_of, redis_service
-):
+async def test_a_server_starts_without_its_redis_and_finds_it_later(serve, join, redis_service):
     first = serve(database="postgres")
-    key = key_of(first, "alice")
+    key = key_of("alice")
     redis_service.kill()
     second = serve(beside=first)
     phone, laptop = await join(second, token=key), await join(first, token=key)
@@ -67,10 +57,10 @@ async def test_a_server_starts_without_its_redis_and_finds_it_later(
     await phone.event("resync")
 
 
-async def test_an_idle_socket_on_a_real_redis_stays_open(serve, join, key_of):
+async def test_an_idle_socket_on_a_real_redis_stays_open(serve, join):
     """Guards the pin of redis-py: an idle subscriber must outlive its five seconds."""
     server = serve(database="postgres")
-    alice = await join(server, token=key_of(server, "alice"))
+    alice = await join(server, token=key_of("alice"))
     with pytest.raises(TimeoutError):
         await alice.closed(within_s=7)
     assert await alice.ask("status")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.services.people import key_of
+
 pytestmark = pytest.mark.live
 
 
@@ -13,9 +15,9 @@ def server(serve, request):
     return serve(database=request.param)
 
 
-async def test_commands_act_on_a_running_server(server, join, key_of):
+async def test_commands_act_on_a_running_server(server, join):
     """On SQLite there is no bus at all: the outbox is followed."""
-    bystander = await join(server, token=key_of(server, "bob"))
+    bystander = await join(server, token=key_of("bob"))
     browser = await join(server)
     pending = await browser.ask("connect", user_id="alice")
     server.run("approve_pairing", pending["pairing_code"])
@@ -25,8 +27,8 @@ async def test_commands_act_on_a_running_server(server, join, key_of):
     assert await bystander.ask("status")
 
 
-async def test_a_revoked_key_closes_its_sockets(server, join, key_of):
-    key, other = key_of(server, "alice"), key_of(server, "bob")
+async def test_a_revoked_key_closes_its_sockets(server, join):
+    key, other = key_of("alice"), key_of("bob")
     alice, phone = await join(server, token=key), await join(server, token=key)
     bob = await join(server, token=other)
     headers = {"Authorization": f"Bearer {key}"}
@@ -38,9 +40,9 @@ async def test_a_revoked_key_closes_its_sockets(server, join, key_of):
     assert await bob.ask("status")
 
 
-async def test_logging_out_closes_the_users_sockets(server, join, key_of):
-    alice = await join(server, token=key_of(server, "alice"))
-    bob = await join(server, token=key_of(server, "bob"))
+async def test_logging_out_closes_the_users_sockets(server, join):
+    alice = await join(server, token=key_of("alice"))
+    bob = await join(server, token=key_of("bob"))
     server.run("create_user", "carol", "--password", "a-long-pass-phrase", "--json")
     async with httpx.AsyncClient(base_url=server.url) as http:
         body = {"username": "carol", "password": "a-long-pass-phrase"}

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.live.client import Client
+from tests.services.people import key_of
 
 pytestmark = [pytest.mark.live, pytest.mark.postgres]
 
@@ -23,20 +24,14 @@ def bearer(server):
     return {"Authorization": f"Bearer {server.token}"}
 
 
-async def test_a_run_started_on_one_streams_to_the_other(pair, join, key_of):
+async def test_a_run_started_on_one_streams_to_the_other(pair, join):
     here, there = pair
-    key = key_of(here, "alice")
+    key = key_of("alice")
     laptop, phone = await join(here, token=key), await join(there, token=key)
     for number in range(20):
         text = f"one two three {number}"
         answer = await laptop.ask("chat.send", message=text, sessionKey="s", stream=True)
-        await phone.frame(
-            lambda f: (
-                f.get("event") == "agent"
-                and f["payload"]["type"] == "run.completed"
-                and f["payload"]["runId"] == answer["runId"]
-            )
-        )
+        await phone.run_event(answer["runId"], "run.completed")
         expected = ["run.started", *["chunk"] * 4, "run.completed"]
         assert laptop.run_events(answer["runId"]) == expected
         heard = phone.run_events(answer["runId"])
@@ -45,9 +40,9 @@ async def test_a_run_started_on_one_streams_to_the_other(pair, join, key_of):
         assert heard == expected
 
 
-async def test_a_run_is_steered_and_aborted_from_the_other_process(pair, join, key_of):
+async def test_a_run_is_steered_and_aborted_from_the_other_process(pair, join):
     here, there = pair
-    key = key_of(here, "alice")
+    key = key_of("alice")
     laptop, phone = await join(here, token=key), await join(there, token=key)
     pending = await laptop.send("chat.send", message="slow 60", sessionKey="s", stream=True)
     await phone.event("agent", "run.started")
@@ -59,9 +54,9 @@ async def test_a_run_is_steered_and_aborted_from_the_other_process(pair, join, k
     await phone.event("agent", "run.cancelled")
 
 
-async def test_a_message_id_repeated_on_the_other_process_gets_the_same_answer(pair, join, key_of):
+async def test_a_message_id_repeated_on_the_other_process_gets_the_same_answer(pair, join):
     here, there = pair
-    key = key_of(here, "alice")
+    key = key_of("alice")
     laptop, phone = await join(here, token=key), await join(there, token=key)
     said = {"message": "slow 1", "sessionKey": "s", "messageId": "m"}
     first = await laptop.send("chat.send", **said)
@@ -72,10 +67,10 @@ async def test_a_message_id_repeated_on_the_other_process_gets_the_same_answer(p
     assert phone.frames[-1]["type"] == "res"
 
 
-async def test_a_revocation_on_one_closes_on_the_other_within_two_seconds(pair, join, key_of):
+async def test_a_revocation_on_one_closes_on_the_other_within_two_seconds(pair, join):
     here, there = pair
-    admin = await join(here, token=key_of(here, "root", role="admin"))
-    bystander = await join(there, token=key_of(here, "bob"))
+    admin = await join(here, token=key_of("root"))
+    bystander = await join(there, token=key_of("bob"))
     browser = await join(there)
     pending = await browser.ask("connect", user_id="alice")
     await admin.ask("device.pair.approve", code=pending["pairing_code"])
@@ -88,10 +83,10 @@ async def test_a_revocation_on_one_closes_on_the_other_within_two_seconds(pair, 
     assert await bystander.ask("status")
 
 
-async def test_a_killed_processs_members_vanish_and_its_runs_end(serve, join, key_of):
+async def test_a_killed_processs_members_vanish_and_its_runs_end(serve, join):
     first = serve(database="postgres", NODE_LEASE_S="2")
     second = serve(beside=first)
-    key = key_of(first, "alice")
+    key = key_of("alice")
     phone = await join(second, token=key)
     async with Client(first.ws_url) as laptop:
         await laptop.ask("connect", token=key)
@@ -104,11 +99,11 @@ async def test_a_killed_processs_members_vanish_and_its_runs_end(serve, join, ke
     assert not (await phone.ask("chat.session.status", sessionKey="s"))["isRunning"]
 
 
-async def test_a_process_that_was_frozen_is_present_again_when_it_wakes(serve, join, key_of):
+async def test_a_process_that_was_frozen_is_present_again_when_it_wakes(serve, join):
     first = serve(database="postgres", NODE_LEASE_S="1")
     second = serve(beside=first)
-    alice = await join(first, token=key_of(first, "alice"))
-    await join(second, token=key_of(first, "bob"))
+    alice = await join(first, token=key_of("alice"))
+    await join(second, token=key_of("bob"))
     first.stop()
     assert await until_connections(second, 1)
     first.cont()

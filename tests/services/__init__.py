@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from tests.services.faults import FaultProxy
-from tests.services.gateway import Serve, run_command
+from tests.services.gateway import Runserver, Serve, StockUvicorn, run_command
 from tests.services.given import Given
 from tests.services.postgres import Postgres
 from tests.services.process import Service, Unavailable, free_port, until
@@ -17,8 +17,10 @@ __all__ = [
     "Given",
     "Postgres",
     "Redis",
+    "Runserver",
     "Serve",
     "Service",
+    "StockUvicorn",
     "Unavailable",
     "free_port",
     "run_command",

@@ -54,6 +54,21 @@ class Serve(Service):
         return run_command(*arguments, env=self.environ).stdout
 
 
+class StockUvicorn(Serve):
+    """The same application on uvicorn as it comes."""
+
+    def command(self) -> Sequence[str]:
+        port = ["--host", "127.0.0.1", "--port", str(self.port), "--ws", "websockets-sansio"]
+        return [sys.executable, "-m", "uvicorn", "config.asgi:application", *port]
+
+
+class Runserver(Serve):
+    """The same application on daphne, as `manage.py runserver` starts it."""
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{self.port}"]
+
+
 def run_command(
     *arguments: str, env: Mapping[str, str], check: bool = True, within_s: float = 60
 ) -> subprocess.CompletedProcess[str]:

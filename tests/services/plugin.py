@@ -20,6 +20,7 @@ import pytest
 
 from tests.services.gateway import SECRETS, Serve, run_command
 from tests.services.given import Given
+from tests.services.people import INTRODUCE
 from tests.services.postgres import GivenPostgres, Postgres, database_name
 from tests.services.process import Unavailable, close_all
 from tests.services.redis import Redis
@@ -91,12 +92,14 @@ def _redis(user: str) -> Redis | Given:
 
 @cache
 def _template(kind: Kind) -> str:
-    """The URL of a migrated database, to be copied."""
+    """The URL of a migrated database with the people of `people.py` in it, to be copied."""
     url = f"sqlite:///{_home}/template.sqlite3"
     if kind == "postgres":
         url = _postgres("fixture").create_database()
         _copies.add(url)
-    run_command("migrate", "--no-input", "--verbosity=0", env={**_settings(), "DATABASE_URL": url})
+    env = {**_settings(), "DATABASE_URL": url}
+    run_command("migrate", "--no-input", "--verbosity=0", env=env)
+    run_command("shell", "--verbosity=0", "-c", INTRODUCE, env=env)
     return url
 
 
@@ -125,7 +128,9 @@ def postgres_service() -> Iterator[Postgres | GivenPostgres]:
 
 @pytest.fixture
 def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., Serve]]:
-    """`serve(*arguments, database=…, beside=…, **settings) -> Serve`, each started and ready.
+    """`serve(*arguments, program=…, database=…, beside=…, **settings) -> Serve`, started and ready.
+
+    program   Serve, or another server of the same application.
 
     database  sqlite: the embedded default, without Redis; postgres: with Redis.
               Unless given, as TEST_DATABASE says.
@@ -134,10 +139,14 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., Serve]]:
     started: list[Serve] = []
 
     def start(
-        *arguments: str, database: Kind | None = None, beside: Serve | None = None, **settings: str
+        *arguments: str,
+        program: type[Serve] = Serve,
+        database: Kind | None = None,
+        beside: Serve | None = None,
+        **settings: str,
     ) -> Serve:
         environ = dict(beside.environ) if beside else _new_database(request, database or _kind())
-        started.append(Serve({**environ, **settings}, *arguments))
+        started.append(program({**environ, **settings}, *arguments))
         return started[-1].start()
 
     yield start

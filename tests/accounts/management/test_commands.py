@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from accounts.models import ApiKey, Pairing, User
+from accounts.models import Account, ApiKey, Pairing, User
 from accounts.services import keys, tokens
 from tests.accounts.conftest import Ask
 
@@ -36,6 +36,12 @@ def test_create_user(db: None, other: Any) -> None:
     assert user.check_password("pw") and user.is_staff and not user.is_superuser
 
 
+def test_create_user_makes_the_account_of_a_new_slug(db: None) -> None:
+    run("create_user", "carol", "--account", "acme")
+    run("create_user", "dave", "--account", "acme")
+    assert Account.objects.filter(slug="acme", name="acme").count() == 1
+
+
 def test_create_user_by_default_makes_an_operator_without_password(db: None) -> None:
     made = run("create_user", "carol")
     assert (made["role"], made["account"]) == ("operator", "default")
@@ -47,7 +53,7 @@ def test_create_user_by_default_makes_an_operator_without_password(db: None) -> 
     ("arguments", "words"),
     [
         (("alice",), "user alice exists already"),
-        (("carol", "--account", "nope"), "no such account: nope"),
+        (("carol", "--account", "no pe"), "account 'no pe': "),
         (("carol", "--password", ""), "the password is empty"),
         (("a b",), "valid username"),
         (("x" * 151,), "at most 150"),

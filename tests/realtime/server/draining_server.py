@@ -16,6 +16,9 @@ from realtime.server.websocket import GatewayWebSocketProtocol
 released = asyncio.Event()
 
 
+listener = socket.create_server(("127.0.0.1", 0))
+
+
 async def app(scope: Any, receive: Any, send: Any) -> None:
     await {"http": page, "websocket": echo, "lifespan": lifespan}[scope["type"]](
         scope, receive, send
@@ -45,6 +48,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     await receive()
+    print("port", listener.getsockname()[1])  # from here on signals are handled
     await send({"type": "lifespan.startup.complete"})
     await receive()
     print("lifespan ended")
@@ -67,7 +71,6 @@ def main() -> None:
     parser.add_argument("--drain-s", type=float, default=1.0)
     parser.add_argument("--application-drain", default="at-once")
     arguments = parser.parse_args()
-    listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
         http=GatewayHttpProtocol,
@@ -81,7 +84,6 @@ def main() -> None:
         drain_s=arguments.drain_s,
         on_drain=lambda within_s: drain(arguments.application_drain, within_s),
     )
-    print("port", listener.getsockname()[1])
     server.run(sockets=[listener])
 
 

@@ -28,6 +28,7 @@ class Process:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.lines: list[str] = []
+        self.peers: list[Peer] = []
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
@@ -43,7 +44,9 @@ class Process:
         await until(lambda: line in self.lines, 10)
 
     async def peer(self) -> Peer:
-        return Peer(*await asyncio.open_connection("127.0.0.1", await self.port()))
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", await self.port()))
+        self.peers.append(peer)
+        return peer
 
     async def ended(self) -> int:
         return await asyncio.wait_for(self.process.wait(), 15)
@@ -70,6 +73,8 @@ async def server() -> AsyncIterator[Callable[..., Any]]:
 
     yield start
     for process in started:
+        for peer in process.peers:
+            peer.writer.transport.abort()
         with contextlib.suppress(ProcessLookupError):
             process.process.kill()
         await process.process.wait()
