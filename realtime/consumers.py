@@ -27,7 +27,8 @@ class GatewayConsumer(AsyncConsumer):
     settings.
     """
 
-    channel_layer_alias = None  # delivery goes through the hub: no channel and no task per peer
+    # Delivery goes through the hub: no channel and no task per peer.
+    channel_layer_alias = None  # type: ignore[assignment]
 
     def __init__(self, *, protocol: type[Protocol], max_frame_bytes: int) -> None:
         self.protocol = protocol

@@ -47,7 +47,7 @@ class Node:
 
     def __init__(self) -> None:
         self.id = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
-        layer = get_channel_layer() if settings.REDIS_URL else None
+        layer: Any = get_channel_layer() if settings.REDIS_URL else None
         self.hub = Hub(layer)
         self.runs = Runs(self.hub, self.hear)
         self.services = Dispatch(node=self.id, runs=self.runs)

@@ -20,7 +20,7 @@ from realtime.protocols.goclaw import GoclawProtocol
 
 PROTOCOLS: list[type[Protocol]] = [GoclawProtocol]
 
-CONSUMERS = {
+CONSUMERS: dict[str, Any] = {
     protocol.name: GatewayConsumer.as_asgi(
         protocol=protocol, max_frame_bytes=MAX_FRAME_BYTES[protocol.name]
     )

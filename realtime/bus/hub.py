@@ -15,9 +15,9 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from typing import Protocol as Interface
 
 import structlog
-from channels.layers import BaseChannelLayer
 from redis.exceptions import RedisError
 
 from realtime import metrics
@@ -27,6 +27,20 @@ from realtime.core.events import RESYNC, Event
 logger = structlog.get_logger("gateway")
 
 Member = Callable[[Event], None]
+
+
+class Layer(Interface):
+    """What a hub needs of a Channels layer; `on_resubscribe` is our own (`realtime.bus.layer`)."""
+
+    on_resubscribe: Callable[[], None] | None
+
+    async def new_channel(self, prefix: str) -> str: ...
+    async def group_add(self, group: str, channel: str) -> None: ...
+    async def group_discard(self, group: str, channel: str) -> None: ...
+    async def group_send(self, group: str, message: dict[str, Any]) -> None: ...
+    async def receive(self, channel: str) -> dict[str, Any]: ...
+    async def flush(self) -> None: ...
+
 
 MAX_BACKLOG = 10_000  # events waiting for the wire, or held for an announcement
 HOLD_S = 5.0  # how long an event waits for its announcement
@@ -42,7 +56,7 @@ class Hub:
     Belongs to one event loop.
     """
 
-    def __init__(self, layer: BaseChannelLayer | None = None) -> None:
+    def __init__(self, layer: Layer | None = None) -> None:
         self.heard: Callable[[int], bool] = lambda announcement: True
         self._members: dict[Address, dict[Member, None]] = {}
         self._held: deque[tuple[float, list[Address], Event]] = deque(maxlen=MAX_BACKLOG)
@@ -135,9 +149,7 @@ class Wire:
     After a loss, in either direction, the members concerned hear `system.resync`.
     """
 
-    def __init__(
-        self, layer: BaseChannelLayer, deliver: Callable[[Sequence[Address], Event], None]
-    ) -> None:
+    def __init__(self, layer: Layer, deliver: Callable[[Sequence[Address], Event], None]) -> None:
         self.up = False
         self._layer = layer
         self._deliver = deliver

@@ -60,6 +60,9 @@ class _NoticingPubSub(PubSub):
 class _Shard(RedisSingleShardConnection):
     """One Redis: publishing with a time limit, and a subscription that outlives it."""
 
+    _redis: Any
+    _pubsub: Any
+
     async def publish(self, channel: str, message: bytes) -> None:
         self._ensure_redis()
         await asyncio.wait_for(self._redis.publish(channel, message), TIMEOUT_S)
@@ -71,7 +74,7 @@ class _Shard(RedisSingleShardConnection):
         await asyncio.wait_for(super().unsubscribe(channel), TIMEOUT_S)
 
     def _ensure_redis(self) -> None:
-        if self._redis is None:
+        if self._pubsub is None:
             self._redis = aioredis.Redis(connection_pool=create_pool(self.host))
             self._pubsub = _NoticingPubSub(create_pool(self.host), self._notice)
 

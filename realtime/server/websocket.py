@@ -25,9 +25,10 @@ from realtime.server import error_body
 
 logger = structlog.get_logger("gateway")
 
-# Upstream tells of every connection with its query string, and those carry tokens.
-quiet = logging.getLogger("gateway.uvicorn")
-quiet.setLevel(logging.ERROR)
+# Upstream tells of every connection with its query string, and those carry tokens. This logger is
+# not registered: a later logging configuration would give it back its voice.
+quiet = logging.Logger("gateway.uvicorn", logging.ERROR)
+quiet.parent = logging.getLogger("gateway")
 
 REASON_BYTES = 123  # what a close frame has room for
 REASONS = {

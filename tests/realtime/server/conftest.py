@@ -28,7 +28,7 @@ TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], Any]]:
-    """Both event loops, where the server runs in the test's own; installed, uvloop is the default."""
+    """Both event loops, where the server runs in the test's own: production takes uvloop."""
     if item.path.name in ("test_drain.py", "test_proxy.py"):
         return {"asyncio": asyncio.new_event_loop}
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

@@ -139,6 +139,25 @@ async def test_a_head_behind_a_slow_response_is_late_only_after_it(serve):
     assert (await peer.answer()).status == 408
 
 
+async def test_the_time_of_a_slow_response_is_not_taken_from_the_next_head(serve):
+    release = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await release.wait()
+        await app(scope, receive, send)
+
+    served = await serve(slow, http=FAST)
+    peer = await served.peer()
+    peer.request("/1")
+    await until(lambda: served.scopes)
+    peer.send(b"GET /2 HTTP/1.1\r\n")
+    assert await peer.is_quiet(0.4)
+    release.set()
+    assert json.loads((await peer.answer()).body)["path"] == "/1"
+    peer.send(b"Host: a\r\n\r\n")
+    assert json.loads((await peer.answer()).body)["path"] == "/2"
+
+
 async def test_a_slow_body_is_not_a_late_head(serve):
     served = await serve(app, http=FAST)
     peer = await served.peer()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import logging.config
 import socket
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import structlog
 import websockets
+from django.conf import settings
 
 from realtime.server.websocket import fitting, text_frame
 from tests.realtime.server.conftest import (
@@ -874,6 +876,20 @@ async def test_an_accepted_connection_leaves_no_line_with_its_query(serve, caplo
     assert await peer.text() == "s3cret"
     assert "s3cret" not in caplog.text
     assert "/ws" not in caplog.text
+
+
+async def test_a_later_logging_configuration_does_not_bring_those_lines_back(serve, caplog):
+    loggers = {"gateway": {"level": "DEBUG"}, "uvicorn": {"level": "DEBUG"}}
+    later = {"version": 1, "incremental": False, "disable_existing_loggers": False}
+    logging.config.dictConfig({**later, "loggers": loggers})
+    try:
+        served = await serve(Echo())
+        peer = await served.peer()
+        await peer.open("/ws?token=s3cret")
+        assert "s3cret" not in caplog.text
+        assert "/ws" not in caplog.text
+    finally:
+        logging.config.dictConfig(settings.LOGGING)
 
 
 async def test_a_protocol_error_is_one_line_without_a_traceback(serve):
