@@ -19,6 +19,8 @@ KEEP = dt.timedelta(minutes=10)
 # An id missing below the newest belongs to a transaction that is still open, or was rolled back.
 # Only the youngest are worth asking for again.
 MAX_GAPS = 2_000
+# Below the first row of all (a new or a long idle table) only what is open right now is missing.
+FIRST_GAPS = 100
 BATCH = 500
 
 Heard = tuple[int, list[Address], Event]
@@ -44,8 +46,8 @@ class Cursor:
         if announcement <= self.high:
             self.gaps.pop(announcement, None)
             return
-        first = self.high + 1 if self.high else announcement
-        for missing in range(max(first, announcement - MAX_GAPS), announcement):
+        reach = MAX_GAPS if self.high else FIRST_GAPS
+        for missing in range(max(self.high + 1, announcement - reach), announcement):
             self.gaps[missing] = now_s
         self.high = announcement
 

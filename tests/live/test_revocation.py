@@ -43,15 +43,15 @@ async def test_a_revoked_key_closes_its_sockets(server, join):
 async def test_logging_out_closes_the_users_sockets(server, join):
     alice = await join(server, token=key_of("alice"))
     bob = await join(server, token=key_of("bob"))
-    server.run("create_user", "carol", "--password", "a-long-pass-phrase", "--json")
+    server.run("create_user", "dave", "--password", "a-long-pass-phrase", "--json")
     async with httpx.AsyncClient(base_url=server.url) as http:
-        body = {"username": "carol", "password": "a-long-pass-phrase"}
+        body = {"username": "dave", "password": "a-long-pass-phrase"}
         tokens = (await http.post("/api/auth/token/", json=body)).json()
-        carol = await join(server, token=server.token, user_id="carol")
+        dave = await join(server, token=server.token, user_id="dave")
         refresh = {"refresh": tokens["refresh"]}
         answer = await http.post("/api/auth/token/revoke/", json=refresh)
         assert answer.status_code in {200, 204, 205}, answer.text
-        assert (await carol.closed(within_s=2))[0] == 4003
+        assert (await dave.closed(within_s=2))[0] == 4003
         again = await http.post("/api/auth/token/refresh/", json=refresh)
         assert again.status_code == 401
     assert await alice.ask("status")

@@ -70,11 +70,13 @@ def test_a_transaction_open_while_a_process_starts_is_heard_by_it():
 
 
 @pytest.mark.django_db
-def test_the_first_row_ever_seen_leaves_no_gaps_below_it():
+def test_below_the_first_row_of_all_only_the_latest_may_still_come():
     cursor = follow.newest(0.0)
     put(5000)
     read(cursor)
-    assert cursor.gaps == {}
+    assert min(cursor.gaps) == 5000 - follow.FIRST_GAPS
+    put(4999)
+    assert read(cursor) == ["late"]
 
 
 def test_a_gap_of_a_rolled_back_transaction_is_given_up_in_time():
