@@ -276,16 +276,16 @@ def test_a_second_gateway_shares_the_database_of_the_first(serve):
     first = serve()
     second = serve(beside=first)
     assert first.port != second.port
-    first.run("create_user", "alice", "--password", "for-tests-only-7")
-    with pytest.raises(AssertionError, match="alice"):
-        second.run("create_user", "alice", "--password", "for-tests-only-7")
+    first.run("create_user", "dora", "--password", "for-tests-only-7")
+    with pytest.raises(AssertionError, match="dora"):
+        second.run("create_user", "dora", "--password", "for-tests-only-7")
 
 
 @pytest.mark.live
 def test_gateways_have_databases_of_their_own(serve):
     first, second = serve(), serve()
     for gateway in (first, second):
-        gateway.run("create_user", "alice", "--password", "for-tests-only-7")
+        gateway.run("create_user", "dora", "--password", "for-tests-only-7")
 
 
 @pytest.mark.live

@@ -31,6 +31,8 @@ async def page(scope: Any, receive: Any, send: Any) -> None:
         await released.wait()
     if scope["path"] == "/endless":
         await asyncio.Event().wait()
+    while (await receive()).get("more_body"):
+        pass
     headers = [(b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"ok"})
@@ -44,6 +46,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         if message["text"] == "release":
             released.set()
     print("socket told", message["code"])
+    await asyncio.sleep(0.2)  # what an application does to clean up
+    print("socket cleaned up")
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:

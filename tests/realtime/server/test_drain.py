@@ -121,6 +121,31 @@ async def test_while_it_drains_it_serves_what_is_open_and_takes_nothing_new(serv
     await process.said("socket told 1012")
 
 
+async def test_a_request_in_flight_may_use_what_is_left_of_the_time(server):
+    process = await server("--drain-s", "5")
+    web = await process.peer()
+    web.request("/upload", "POST", Content_Length="4")
+    await process.said("request /upload")
+    process.process.send_signal(signal.SIGTERM)
+    await process.said("drain ends")
+    assert await web.is_quiet(0.2)
+    web.send(b"body")
+    assert (await web.answer()).status == 200
+    assert await process.ended() == 0
+
+
+async def test_what_serves_a_socket_ends_before_the_lifespan(server):
+    process = await server()
+    socket = await process.peer()
+    await socket.open()
+    process.process.send_signal(signal.SIGTERM)
+    assert await socket.closing() == (1012, "server restarting")
+    socket.send(close_frame(1012))
+    assert await process.ended() == 0
+    await until(lambda: process.reading.done())
+    assert process.lines[-2:] == ["socket cleaned up", "lifespan ended"]
+
+
 async def test_an_upgrade_while_it_drains_is_refused(server):
     process = await server("--drain-s", "5", "--application-drain", "until-told")
     late, socket = await process.peer(), await process.peer()

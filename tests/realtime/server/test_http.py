@@ -408,6 +408,25 @@ async def test_a_bad_body_ends_the_request_it_belongs_to(serve):
     await until(lambda: not served.state.tasks)  # the application was told
 
 
+async def test_an_answer_that_comes_after_the_refusal_is_dropped(serve):
+    release = asyncio.Event()
+
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        await release.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    served = await serve(late)
+    peer = await served.peer()
+    peer.request(method="POST", Transfer_Encoding="chunked")
+    await until(lambda: served.scopes)
+    peer.send(b"not a number\r\n")
+    assert (await peer.answer()).status == 400
+    release.set()
+    await until(lambda: not served.state.tasks)
+    assert await peer.ended() == b""
+
+
 async def test_a_trailer_does_not_change_the_headers(serve):
     seen: list[Any] = []
 
@@ -515,7 +534,8 @@ async def test_an_upgrade_does_not_cut_a_response_in_two(serve):
 
 
 async def test_no_query_string_is_logged(serve, caplog):
-    caplog.set_level(logging.DEBUG)
+    for name in (None, "uvicorn.access", "uvicorn.error"):
+        caplog.set_level(logging.DEBUG, name)
     served = await serve(app)
     peer = await served.peer()
     peer.request("/page?token=s3cret")

@@ -18,6 +18,7 @@ async def seen(
     peer: str | None = "10.1.2.3",
     kind: str = "http",
     networks: list[str] | None = None,
+    secure: bool = False,
 ) -> dict[str, Any]:
     """The scope that the application gets."""
     scopes: list[dict[str, Any]] = []
@@ -27,7 +28,7 @@ async def seen(
 
     scope = {
         "type": kind,
-        "scheme": "http" if kind == "http" else "ws",
+        "scheme": ("http" if kind == "http" else "ws") + ("s" if secure else ""),
         "client": (peer, 5000) if peer else None,
         "headers": [(b"host", b"a"), *headers],
     }
@@ -94,6 +95,12 @@ async def test_several_header_lines_are_one_list():
 )
 async def test_the_proxy_tells_the_scheme(kind, value, scheme):
     assert (await seen((PROTO, value), kind=kind))["scheme"] == scheme
+
+
+@pytest.mark.parametrize("value", [b"javascript", b"wss", b"", b"https, "])
+@pytest.mark.parametrize(("kind", "scheme"), [("http", "https"), ("websocket", "wss")])
+async def test_what_is_no_scheme_changes_nothing(value, kind, scheme):
+    assert (await seen((PROTO, value), kind=kind, secure=True))["scheme"] == scheme
 
 
 @pytest.mark.parametrize("peer", ["203.0.113.1", "11.0.0.1", "2a00::1", "testclient", None])

@@ -376,6 +376,19 @@ async def test_compression_works_when_it_is_on(serve):
         assert await client.recv() == "x" * 100_000
 
 
+async def test_the_writer_compresses_too(serve):
+    app = Scripted()
+    served = await serve(app, ws_per_message_deflate=True)
+    peer = await served.peer()
+    await peer.open(Sec_WebSocket_Extensions="permessage-deflate")
+    await app.ready.wait()
+    app.writer.write_text("x" * 10_000)
+    first, length = await peer.read(2)
+    assert first == 0x80 | 0x40 | TEXT
+    assert length < 126
+    await peer.read(length)
+
+
 async def test_a_decompression_bomb_is_closed_1009(serve):
     served = await serve(Echo(max_size=MIB), ws_per_message_deflate=True)
     async with websockets.connect(f"ws://127.0.0.1:{served.port}/ws", max_size=None) as client:
@@ -582,9 +595,11 @@ async def test_messages_behind_our_close_do_not_reach_the_application(serve):
     await peer.open()
     await app.ready.wait()
     app.writer.close(4000, "enough")
-    peer.send(frame(TEXT, b"late") * 100 + close_frame(4000))
     assert await peer.closing() == (4000, "enough")
-    assert await peer.ended() == b""
+    peer.send(frame(TEXT, b"late") * 100)
+    assert await peer.is_quiet()
+    peer.send(close_frame(4000))
+    assert await peer.ended(1) == b"", "it was still listened to"
     assert [message["type"] for message in app.inbox] == ["websocket.disconnect"]
 
 
@@ -684,6 +699,22 @@ async def test_a_send_that_waited_for_a_peer_ends_with_it(serve):
     peer.writer.transport.abort()
     await asyncio.wait_for(pushing, 5)
     assert ends
+
+
+async def test_a_send_that_waited_for_a_peer_ends_with_our_close(serve):
+    app = Scripted()
+    served = await serve(app)
+    peer = await slow_peer(served)
+    await app.ready.wait()
+    app.writer.write_text("x" * 8 * MIB)
+    waiting = asyncio.create_task(app.send({"type": "websocket.send", "text": "too late"}))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    app.writer.close(4000, "enough")
+    assert len(await peer.text()) == 8 * MIB
+    assert await peer.closing() == (4000, "enough")
+    with pytest.raises(OSError):
+        await asyncio.wait_for(waiting, 5)
 
 
 @pytest.mark.parametrize("how", ["reset", "end of stream", "in a frame", "in the handshake"])
@@ -867,8 +898,8 @@ async def test_an_application_that_fails_before_the_accept_gets_500(serve, raise
 
 
 async def test_an_accepted_connection_leaves_no_line_with_its_query(serve, caplog):
-    caplog.set_level(logging.DEBUG)
-    logging.getLogger("uvicorn.error").setLevel(logging.INFO)
+    for name in (None, "uvicorn.error"):
+        caplog.set_level(logging.DEBUG, name)
     served = await serve(Echo())
     peer = await served.peer()
     await peer.open("/ws?token=s3cret", Authorization="Bearer s3cret")
