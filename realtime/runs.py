@@ -18,7 +18,7 @@ from realtime import metrics
 from realtime.bus.hub import Hub
 from realtime.core.errors import Draining, InternalFault
 from realtime.core.events import Event
-from realtime.threads import in_thread
+from realtime.threads import housekeeping, in_thread
 from sessions_app import agents
 from sessions_app.services import runs as records
 from sessions_app.services.chat import Sent
@@ -27,6 +27,7 @@ logger = structlog.get_logger("gateway")
 
 Answer = dict[str, Any]
 ENDED = frozenset({"run.completed", "run.failed", "run.cancelled"})
+RETRY_S = 1.0  # until the end of a run is recorded
 
 
 class Runs:
@@ -39,6 +40,11 @@ class Runs:
         self._elsewhere: dict[str, _Elsewhere] = {}
         self._draining = False
 
+    @property
+    def active(self) -> list[str]:
+        """The ids of the runs that this process is at work on."""
+        return list(self._active)
+
     def refuse_while_draining(self) -> None:
         if self._draining:
             raise Draining
@@ -46,17 +52,14 @@ class Runs:
     def answer(self, sent: Sent) -> Answer | asyncio.Future[Answer]:
         """What `chat.send` is answered with, now or at the end of its run."""
         if sent.outcome == "started":
-            active = _Active(sent)
-            self._active[sent.run_id] = active
+            active = self._active[sent.run_id] = _Active(sent)
             active.task = asyncio.create_task(self._drive(active))
             return active.asked()
         if sent.outcome == "repeated":
             if sent.run_id in self._active:
                 return self._active[sent.run_id].asked()
             return self._await_elsewhere(sent)
-        if "error" in sent.result:
-            raise InternalFault(f"internal error: {sent.result['error']}")
-        return sent.result
+        return _or_raise(sent.result)
 
     def inject(self, run_id: str, text: str) -> None:
         if run_id in self._active:
@@ -64,15 +67,18 @@ class Runs:
 
     def abort(self, run_id: str) -> None:
         if run_id in self._active:
-            self._active[run_id].abort()
+            self._active[run_id].stop()
 
-    async def drain(self, within_s: float) -> None:
-        """Take no new run and let the active ones end; those that do not are recorded as failed."""
+    async def drain(self, within_s: float, last_s: float) -> None:
+        """Take no new run and let the active ones end within `within_s` seconds.
+
+        Those that do not are stopped and recorded as failed, for which `last_s` is left.
+        """
         self._draining = True
         await self._ended(within_s)
         for active in list(self._active.values()):
             active.stop("server restarting")
-        await self._ended(2.0)
+        await self._ended(last_s)
 
     async def _ended(self, within_s: float) -> None:
         """Wait for every active run, also for one that is only just being started."""
@@ -83,61 +89,91 @@ class Runs:
                     await asyncio.wait(tasks)
 
     async def _drive(self, active: _Active) -> None:
-        status, error = "completed", ""
+        """From the first piece to the recorded end; only the agent's work can be cancelled."""
         try:
-            await self._work(active)
-        except asyncio.CancelledError:
-            status, error = ("failed", active.stopped) if active.stopped else ("cancelled", "")
-        except Exception as fault:
-            logger.error("run.failed", run=active.sent.run_id, exc_info=fault)
-            status, error = "failed", f"the agent failed ({type(fault).__name__})"
-        try:
-            await self._finish(active, status, error)
-        except Exception as fault:
-            logger.error("run.not_recorded", run=active.sent.run_id, exc_info=fault)
-            active.resolve(InternalFault())
+            status, error = await self._outcome(active)
+            announcement, answer = await self._record(active, status, error)
+            metrics.RUNS.labels(status).inc()
+            await self._hear(announcement)  # the answer comes after the run's last event
+            active.resolve(answer)
         finally:
             self._active.pop(active.sent.run_id, None)
 
+    async def _outcome(self, active: _Active) -> tuple[str, str]:
+        """How the agent's work ended: a status and, for a failure, its words."""
+        work = active.begin(self._work(active))
+        await asyncio.wait([work])
+        if work.cancelled():
+            return ("failed", active.reason) if active.reason else ("cancelled", "")
+        fault = work.exception()
+        if fault is None:
+            return "completed", ""
+        logger.error("run.failed", run=active.sent.run_id, exc_info=fault)
+        return "failed", f"the agent failed ({type(fault).__name__})"
+
     async def _work(self, active: _Active) -> None:
         sent = active.sent
-        active.turn.history.extend(await in_thread(records.history, run_id=sent.run_id))
-        agent = agents.get(sent.agent)
-        async for piece in agent.run(active.turn):
+        history, abort_requested = await in_thread(records.begin, run_id=sent.run_id)
+        if abort_requested:  # before this process knew the run
+            raise asyncio.CancelledError
+        active.turn.history.extend(history)
+        async for piece in agents.get(sent.agent).run(active.turn):
             active.content.append(piece)
             if sent.stream:
                 self._hub.publish(sent.audience, records.chunk(sent, piece))
 
-    async def _finish(self, active: _Active, status: str, error: str) -> None:
-        announcement, answer = await in_thread(
-            records.finish,
-            run_id=active.sent.run_id,
-            status=status,
-            content="".join(active.content),
-            usage=active.turn.usage,
-            error=error,
-        )
-        metrics.RUNS.labels(status).inc()
-        await self._hear(announcement)  # the answer comes after the run's last event
-        if "error" in answer:
-            active.resolve(InternalFault(f"internal error: {answer['error']}"))
-        else:
-            active.resolve(answer)
+    async def _record(self, active: _Active, status: str, error: str) -> tuple[int, Answer]:
+        """Try until the database takes it: a run that is not ended blocks its session."""
+        while True:
+            try:
+                return await housekeeping(
+                    records.finish,
+                    run_id=active.sent.run_id,
+                    status=status,
+                    content="".join(active.content),
+                    usage=active.turn.usage,
+                    error=error,
+                )
+            except Exception as fault:
+                logger.error("run.not_recorded", run=active.sent.run_id, exc_info=fault)
+                await asyncio.sleep(RETRY_S)
 
     def _await_elsewhere(self, sent: Sent) -> asyncio.Future[Answer]:
         waiting = self._elsewhere.get(sent.run_id)
         if waiting is None:
-            waiting = self._elsewhere[sent.run_id] = _Elsewhere(self, self._hub, sent)
+            waiting = self._elsewhere[sent.run_id] = _Elsewhere(sent)
+            waiting.task = asyncio.create_task(self._follow_elsewhere(waiting))
         return waiting.asked()
 
-    def forget(self, run_id: str) -> None:
-        self._elsewhere.pop(run_id, None)
+    async def _follow_elsewhere(self, waiting: _Elsewhere) -> None:
+        """Its end is announced, so listening needs no subscription; it may have come before."""
+        for address in waiting.sent.audience:
+            self._hub.join_here(address, waiting.heard)
+        try:
+            while (answer := await self._read(waiting.sent.run_id)) is None:
+                await waiting.news.wait()
+                waiting.news.clear()
+            waiting.resolve(answer)
+        finally:
+            del self._elsewhere[waiting.sent.run_id]
+            for address in waiting.sent.audience:
+                await self._hub.leave(address, waiting.heard)
+
+    async def _read(self, run_id: str) -> Answer | None:
+        while True:
+            try:
+                return await in_thread(records.result, run_id=run_id)
+            except Exception as fault:
+                logger.error("run.not_read", run=run_id, exc_info=fault)
+                await asyncio.sleep(RETRY_S)
 
 
 class _Asked:
     """Several requests may wait for one run (a repeated messageId): each gets its own future."""
 
-    def __init__(self) -> None:
+    def __init__(self, sent: Sent) -> None:
+        self.sent = sent
+        self.task: asyncio.Task[None] | None = None
         self._askers: list[asyncio.Future[Answer]] = []
 
     def asked(self) -> asyncio.Future[Answer]:
@@ -147,65 +183,53 @@ class _Asked:
         self._askers.append(future)
         return future
 
-    def resolve(self, answer: Answer | Exception) -> None:
+    def resolve(self, answer: Answer) -> None:
         for future in self._askers:
             if future.done():
                 continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+            try:
+                future.set_result(_or_raise(answer))
+            except InternalFault as fault:
+                future.set_exception(fault)
 
 
 class _Active(_Asked):
-    """A run in progress here."""
+    """A run in progress here. `reason`: why it was stopped, if not because somebody asked."""
 
     def __init__(self, sent: Sent) -> None:
-        super().__init__()
-        self.sent = sent
+        super().__init__(sent)
         self.turn = agents.Turn(message=sent.message, model=sent.model)
         self.content: list[str] = []
-        self.stopped = ""
-        self.task: asyncio.Task[None] | None = None
+        self.reason = ""
+        self._stopped = False
+        self._work: asyncio.Task[None] | None = None
 
-    def abort(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
+    def begin(self, work: Any) -> asyncio.Task[None]:
+        self._work = asyncio.create_task(work)
+        if self._stopped:
+            self._work.cancel()
+        return self._work
 
-    def stop(self, reason: str) -> None:
-        self.stopped = reason
-        self.abort()
+    def stop(self, reason: str = "") -> None:
+        if not self._stopped:
+            self._stopped, self.reason = True, reason
+        if self._work is not None:
+            self._work.cancel()
 
 
 class _Elsewhere(_Asked):
     """A run in another process, awaited because its messageId was sent again here."""
 
-    def __init__(self, runs: Runs, hub: Hub, sent: Sent) -> None:
-        super().__init__()
-        self._runs = runs
-        self._hub = hub
-        self._sent = sent
-        self._task: asyncio.Task[None] | None = None
-        for address in sent.audience:
-            hub.join_here(address, self._heard)  # its end is announced: no subscription needed
-        self._look()  # it may have ended before we listened
+    def __init__(self, sent: Sent) -> None:
+        super().__init__(sent)
+        self.news = asyncio.Event()
 
-    def _heard(self, event: Event) -> None:
-        if event.data.get("runId") == self._sent.run_id and event.data.get("type") in ENDED:
-            self._look()
+    def heard(self, event: Event) -> None:
+        if event.data.get("runId") == self.sent.run_id and event.data.get("type") in ENDED:
+            self.news.set()
 
-    def _look(self) -> None:
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._read())
 
-    async def _read(self) -> None:
-        answer = await in_thread(records.result, run_id=self._sent.run_id)
-        if answer is None:
-            return
-        for address in self._sent.audience:
-            await self._hub.leave(address, self._heard)
-        self._runs.forget(self._sent.run_id)
-        if "error" in answer:
-            self.resolve(InternalFault(f"internal error: {answer['error']}"))
-        else:
-            self.resolve(answer)
+def _or_raise(answer: Answer) -> Answer:
+    if "error" in answer:
+        raise InternalFault(f"internal error: {answer['error']}")
+    return answer

@@ -16,6 +16,8 @@ R = TypeVar("R")
 
 # Each thread holds at most one database connection.
 _POOL = ThreadPoolExecutor(max_workers=8, thread_name_prefix="gateway-db")
+# What keeps the process alive and informed must not queue behind what peers ask for.
+_HOUSE = ThreadPoolExecutor(max_workers=2, thread_name_prefix="gateway-house")
 
 
 async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -23,14 +25,21 @@ async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwar
 
     Not `database_sync_to_async`: its default queues every peer behind one shared thread.
     """
+    return await _run(_POOL, functools.partial(function, *args, **kwargs))
 
+
+async def housekeeping(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """As `in_thread`, for the process's own work: its lease, its announcements, the ends of runs."""
+    return await _run(_HOUSE, functools.partial(function, *args, **kwargs))
+
+
+async def _run(pool: ThreadPoolExecutor, function: Callable[[], R]) -> R:
     def call() -> R:
         close_old_connections()
         try:
-            return function(*args, **kwargs)
+            return function()
         finally:
             close_old_connections()
 
     context = contextvars.copy_context()
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_POOL, functools.partial(context.run, call))
+    return await asyncio.get_running_loop().run_in_executor(pool, context.run, call)
