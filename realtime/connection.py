@@ -7,6 +7,7 @@ Knows neither Django nor Channels nor any protocol: what it needs is handed in.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from typing import Any
@@ -52,7 +53,8 @@ from realtime.core.limits import Buckets
 from realtime.core.operations import Operation
 from realtime.core.principal import ANONYMOUS, Principal
 from realtime.core.protocol import Protocol
-from realtime.neighbours import Arrival, Door, Peer, Services, Timers
+from realtime.memberships import Memberships
+from realtime.neighbours import Arrival, Door, Peer, PeerGone, Services, Timers
 
 logger = structlog.get_logger("gateway")
 
@@ -88,65 +90,60 @@ class Connection:
         self._services = services
         self._door = door
         self._buckets = buckets
-        self._joined: dict[Address, None] = {}
+        self._memberships = Memberships(hub, self.deliver)
+        self._revoked = False
         self._timers = Timers()
 
     # --- the door ---
 
     async def open(self, request: Handshake) -> None:
-        """Judge the upgrade request: refuse it, let a stranger greet, or admit who proved to be
-        someone.
-        """
+        """Judge the upgrade request: refuse it, let a stranger greet, or admit somebody."""
         self.request = request
         metrics.CONNECTIONS.labels(self.protocol.name).inc()
-        try:
-            self._door.judge(request)
-            credential = self.protocol.handshake(request)
-            if credential is None:
-                await self._accept()
-                self._wait_for_greeting(self.protocol.limits.greeting_s)
-            else:
-                await self._admit(await self._services.authenticate(credential), "")
-        except GatewayError as error:
-            await self._turn_away(error)
-        except Exception:
-            logger.exception("connection.open_failed", connection=self.id)
-            await self._turn_away(InternalFault())
+        with contextlib.suppress(PeerGone):  # `closed` comes next
+            try:
+                await self._judge(request)
+            except PeerGone:
+                raise
+            except GatewayError as error:
+                await self._turn_away(error)
+            except Exception:
+                logger.exception("connection.open_failed", connection=self.id)
+                await self._turn_away(InternalFault())
+
+    async def _judge(self, request: Handshake) -> None:
+        self._door.judge(request)
+        credential = self.protocol.handshake(request)
+        if credential is None:
+            await self._accept()
+            self._wait_for_greeting(self.protocol.limits.greeting_s)
+        else:
+            await self._admit(await self._services.authenticate(credential), "")
 
     async def _accept(self) -> None:
         await self._peer.accept(self.protocol.limits.max_frame_bytes)
         self.phase = advance(self.phase, Signal.ACCEPT)
-        for address in (
-            addresses.everyone(addresses.SYSTEM),
-            addresses.handle(f"connection:{self.id}"),
-        ):
-            self._joined[address] = None
-            self._hub.join_here(address, self.deliver)
+        self._memberships.join_here(*self._own)
 
     async def _admit(self, principal: Principal, ref: str) -> None:
         """Reachable, then present, then welcomed: whatever is sent to a welcomed peer arrives."""
-        before = self.principal, self.protocol.principal
+        before, joined = self.principal, self._memberships.all
         self.principal = self.protocol.principal = principal
         try:
             effects = self.protocol.opened(ref)
-            wanted = [effect.address for effect in effects if isinstance(effect, Join)]
-            await self._move_to(wanted)
-            await self._services.arrive(
-                Arrival(
-                    connection=self.id,
-                    principal=principal,
-                    protocol=self.protocol.name,
-                    place=self.protocol.place,
-                    client_id=self.protocol.client_id,
-                    address=self.request.address,
-                )
-            )
+            await self._join_as(principal, effects)
+            await self._services.arrive(self._arrival())
         except Exception:
-            self.principal, self.protocol.principal = before
+            self.principal = self.protocol.principal = before
+            await self._memberships.leave(self._memberships.all - joined)
             raise
+        if self._revoked:
+            await self._services.depart(self.id)
+            raise Revoked
         if self.phase is Phase.CLOSED:  # it was closed from outside meanwhile
             await self._services.depart(self.id)
             return
+        await self._memberships.leave(self._memberships.all - self._belongs(principal, effects))
         if self.phase is Phase.CONNECTING:
             await self._accept()
         self.phase = advance(self.phase, Signal.ADMIT)
@@ -164,23 +161,41 @@ class Connection:
         )
         await self.perform([effect for effect in effects if not isinstance(effect, Join)])
 
-    async def _move_to(self, wanted: list[Address]) -> None:
-        """Be a member of `wanted`, of what the identity can be revoked by, and of nothing older."""
-        handles = [addresses.handle(name) for name in self.principal.handles]
-        own = [addresses.everyone(addresses.SYSTEM), addresses.handle(f"connection:{self.id}")]
-        for address in handles:  # revocations are announced: no subscription on the wire
-            self._joined[address] = None
-            self._hub.join_here(address, self.deliver)
-        for address in wanted:
-            self._joined[address] = None
-            await self._hub.join(address, self.deliver)
-        for address in set(self._joined) - {*own, *handles, *wanted}:
-            await self._leave(address)
+    async def _join_as(self, principal: Principal, effects: Effects) -> None:
+        for name in principal.handles:  # revocations are announced: no subscription on the wire
+            self._memberships.join_here(addresses.handle(name))
+        for effect in effects:
+            if isinstance(effect, Join):
+                await self._memberships.join(effect.address)
+
+    def _belongs(self, principal: Principal, effects: Effects) -> set[Address]:
+        """The addresses of a connection under this identity; it leaves those of an older one."""
+        handles = {addresses.handle(name) for name in principal.handles}
+        wanted = {effect.address for effect in effects if isinstance(effect, Join)}
+        return {*self._own, *handles, *wanted}
+
+    @property
+    def _own(self) -> tuple[Address, Address]:
+        """Where every accepted connection is a member, whoever it is."""
+        me = addresses.handle(f"connection:{self.id}")
+        return addresses.everyone(addresses.SYSTEM), me
+
+    def _arrival(self) -> Arrival:
+        return Arrival(
+            connection=self.id,
+            principal=self.principal,
+            protocol=self.protocol.name,
+            place=self.protocol.place,
+            client_id=self.protocol.client_id,
+            address=self.request.address,
+        )
 
     async def _turn_away(self, error: GatewayError) -> None:
+        connecting = self.phase is Phase.CONNECTING
         answer = wire_answer(self.protocol.name, error)
-        log = logger.exception if isinstance(error, InternalFault) else logger.info
-        log(
+        if connecting and not isinstance(answer, Shut | Refuse):
+            answer = wire_answer("http", error)  # there is no frame to say it with yet
+        logger.info(
             "refused",
             connection=self.id,
             protocol=self.protocol.name,
@@ -189,15 +204,12 @@ class Connection:
         )
         self._count(error)
         match answer:
-            case Shut() if self.phase is Phase.CONNECTING:
-                await self._accept()
-                await self.perform(self.protocol.failed("", error))
-            case Refuse(status) if self.phase is Phase.CONNECTING:
+            case Refuse(status) if connecting:
                 self.phase = advance(self.phase, Signal.CLOSE)
                 await self._peer.refuse(status, error)
-            case _ if self.phase is Phase.CONNECTING:
-                self.phase = advance(self.phase, Signal.CLOSE)
-                await self._peer.refuse(503, error)
+            case Shut() if connecting:
+                await self._accept()
+                self._shut(error)
             case _:
                 self._shut(error)
 
@@ -263,10 +275,9 @@ class Connection:
                 case Authenticate(credential, ref):
                     await self._authenticate(credential, ref)
                 case Join(address):
-                    self._joined[address] = None
-                    await self._hub.join(address, self.deliver)
+                    await self._memberships.join(address)
                 case Leave(address):
-                    await self._leave(address)
+                    await self._memberships.leave([address])
                 case Publish(targets, event):
                     self._hub.publish(targets, event)
                 case _:
@@ -322,10 +333,6 @@ class Connection:
         else:
             await self.perform(self.protocol.replied(ref, outcome))
 
-    async def _leave(self, address: Address) -> None:
-        self._joined.pop(address, None)
-        await self._hub.leave(address, self.deliver)
-
     # --- the bus ---
 
     def deliver(self, event: Event) -> None:
@@ -333,7 +340,10 @@ class Connection:
         if self.phase is Phase.CLOSED:
             return
         match event.name:
-            case events.DISCONNECT if self.phase is Phase.OPEN:
+            case events.DISCONNECT if self.phase is Phase.CONNECTING:
+                self._revoked = True  # the handshake is answered when it has been judged
+                return
+            case events.DISCONNECT if self.principal is not ANONYMOUS:
                 self._shut(Revoked())
                 return
             case events.DRAIN:
@@ -387,8 +397,7 @@ class Connection:
         self._timers.cancel_all()
         self._peer.outbound.gone()
         metrics.CONNECTIONS.labels(self.protocol.name).dec()
-        for address in list(self._joined):
-            await self._leave(address)
+        await self._memberships.leave(self._memberships.all)
         if self.principal is not ANONYMOUS:
             await self._services.depart(self.id)
             logger.info(
@@ -406,10 +415,14 @@ class Connection:
 
     def _close_at_expiry(self, principal: Principal) -> None:
         self._timers.cancel("expiry")
-        if principal.expires_at is not None:
-            left_s = principal.expires_at - time.time()
-            expired = Revoked("credentials have expired")
-            self._timers.set("expiry", left_s, self._shut, expired)
+        if principal.expires_at is None:
+            return
+        left_s = principal.expires_at - time.time()
+        if left_s > 0:
+            # A timer may go off early, when what it waits for is further away than timers reach.
+            self._timers.set("expiry", left_s, self._close_at_expiry, principal)
+        else:
+            self._shut(Revoked("credentials have expired"))
 
     def _count(self, error: GatewayError) -> None:
         metrics.REFUSALS.labels(self.protocol.name, type(error).__name__).inc()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from realtime.core.errors import GatewayError
 from realtime.core.handshake import Handshake
 from realtime.core.limits import Buckets, Limits
 from realtime.core.protocol import Protocol
-from realtime.neighbours import Door
+from realtime.neighbours import Door, PeerGone
 
 _buckets = Buckets(per_minute=settings.RATE_LIMIT_RPM, burst=settings.RATE_LIMIT_BURST)
 
@@ -31,8 +32,16 @@ class GatewayConsumer(AsyncConsumer):
     channel_layer_alias = None  # type: ignore[assignment]
 
     def __init__(self, *, protocol: type[Protocol], max_frame_bytes: int) -> None:
+        self.connection: Any = None
         self.protocol = protocol
         self.max_frame_bytes = max_frame_bytes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self.connection is not None:
+                await self._ended(1006)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         # As upstream, without closing old database connections before every message: `in_thread`
@@ -65,21 +74,38 @@ class GatewayConsumer(AsyncConsumer):
         await self.connection.receive(text if text is not None else message["bytes"])
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
-        self.node.connections.pop(self.connection.id, None)
-        await self.connection.closed(message.get("code") or 1005)
+        await self._ended(message.get("code") or 1005)
         raise StopConsumer
 
+    async def _ended(self, code: int) -> None:
+        """Once, however the socket ended: by its disconnect, or by a failure on the way."""
+        connection, self.connection = self.connection, None
+        self.node.connections.pop(connection.id, None)
+        await connection.closed(code)
+
     def slow(self) -> None:
-        self.connection.slow()
+        if self.connection is not None:
+            self.connection.slow()
 
     # --- what a Connection asks of its peer ---
 
     async def accept(self, max_frame_bytes: int) -> None:
         # `max_size` is read by our own server only.
-        await self.send({"type": "websocket.accept", "max_size": max_frame_bytes})
+        with _peer_may_go():
+            await self.send({"type": "websocket.accept", "max_size": max_frame_bytes})
 
     async def refuse(self, status: int, error: GatewayError) -> None:
-        await refuse_upgrade(self.scope, self.send, status, error)
+        with _peer_may_go():
+            await refuse_upgrade(self.scope, self.send, status, error)
+
+
+@contextlib.contextmanager
+def _peer_may_go() -> Iterator[None]:
+    """Servers tell of a peer that went away by an OSError of theirs."""
+    try:
+        yield
+    except OSError:
+        raise PeerGone from None
 
 
 async def refuse_upgrade(

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
+
+import structlog
 
 from accounts.services import credentials, pairing
 from realtime import metrics
 from realtime.core import operations as ops
 from realtime.core.credentials import Credential, PendingPairing
+from realtime.core.errors import BadCredentials, TooManyFailures
+from realtime.core.limits import Buckets
 from realtime.core.operations import Operation
 from realtime.core.principal import Principal
 from realtime.neighbours import Arrival
 from realtime.runs import Runs
-from realtime.threads import in_thread
+from realtime.threads import housekeeping, in_thread
 from sessions_app.services import chat, overview, presence, sessions
+
+logger = structlog.get_logger("gateway")
+
+# Wrong credentials from one address: a person mistypes, a program guesses.
+FAILURES_PER_MINUTE = 10
+FAILURES_AT_ONCE = 20
 
 Service = Callable[..., Any]
 
@@ -51,9 +62,20 @@ class Dispatch:
         self._node = node
         self._runs = runs
         self.present: dict[str, Arrival] = {}
+        self._failures = Buckets(per_minute=FAILURES_PER_MINUTE, burst=FAILURES_AT_ONCE)
 
     async def authenticate(self, credential: Credential) -> Principal | PendingPairing:
-        return await in_thread(credentials.connect, credential=credential)
+        """Verify a credential. Guessing is slowed down for every address, loopback too."""
+        now = time.monotonic()
+        wait_s = self._failures.wait(credential.address, now)
+        if wait_s and credential.token:
+            logger.warning("security.too_many_failures", address=credential.address)
+            raise TooManyFailures(retry_after_ms=round(wait_s * 1000))
+        try:
+            return await in_thread(credentials.connect, credential=credential)
+        except BadCredentials:
+            self._failures.take(credential.address, now)
+            raise
 
     async def run(self, operation: Operation, principal: Principal) -> Any:
         """The service's answer, or a Future when the answer comes with the end of a run."""
@@ -71,17 +93,28 @@ class Dispatch:
 
     async def arrive(self, arrival: Arrival) -> None:
         """Write presence. Raises Revoked when the identity was revoked since it was verified."""
-        await in_thread(_arrive, arrival, self._node)
         self.present[arrival.connection] = arrival
+        try:
+            await in_thread(_arrive, arrival, self._node)
+        except BaseException:
+            self.present.pop(arrival.connection, None)
+            raise
 
     async def depart(self, connection: str) -> None:
         self.present.pop(connection, None)
         await in_thread(presence.depart, connection=connection)
 
-    async def arrive_again(self) -> None:
-        """After this process's lease had lapsed, others have swept its members away."""
-        for arrival in list(self.present.values()):
-            await in_thread(_write, arrival, self._node)
+    async def reconcile(self) -> None:
+        """Make the rows of presence what is so: some may have been swept by others while this
+        process was silent, some not deleted while the database was away.
+        """
+        rows = await housekeeping(presence.held, node=self._node)
+        for connection in [row for row in rows if row not in self.present]:
+            await housekeeping(presence.depart, connection=connection)
+        for arrival in [a for a in self.present.values() if a.connection not in rows]:
+            await housekeeping(_write, arrival, self._node)
+            if arrival.connection not in self.present:  # it left meanwhile
+                await housekeeping(presence.depart, connection=arrival.connection)
 
 
 def _arrive(arrival: Arrival, node: str) -> None:

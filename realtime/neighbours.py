@@ -37,8 +37,12 @@ class Services(Interface):
     async def depart(self, connection: str) -> None: ...
 
 
+class PeerGone(Exception):
+    """The socket ended while the peer was at the door."""
+
+
 class Peer(Interface):
-    """The socket (`realtime.consumers`)."""
+    """The socket (`realtime.consumers`). Both methods may raise PeerGone."""
 
     outbound: Outbound
 
@@ -55,8 +59,8 @@ class Door:
 
     def judge(self, request: Handshake) -> None:
         """Raises MalformedFrame, HostRefused or OriginRefused."""
-        if request.ambiguous:
-            raise MalformedFrame("Host, Origin and Authorization may each be given once")
+        if request.fault:
+            raise MalformedFrame(request.fault)
         if not request.host_allowed(self.hosts):
             raise HostRefused
         if not request.origin_allowed(self.origins):

@@ -29,7 +29,7 @@ from realtime.core import addresses, events
 from realtime.core.events import Event
 from realtime.dispatch import Dispatch
 from realtime.runs import Runs
-from realtime.threads import in_thread
+from realtime.threads import housekeeping
 from sessions_app.services import nodes, presence
 from sessions_app.services import runs as records
 
@@ -58,14 +58,17 @@ class Node:
         self._hinted = asyncio.Event()
         self._heard = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._swept = False
 
     async def start(self) -> None:
-        self._cursor = await in_thread(follow.newest, time.monotonic())
+        self._cursor = await housekeeping(follow.newest, time.monotonic())
         self.hub.heard = self._cursor.has
-        await in_thread(nodes.renew, **self._lease())
+        await housekeeping(nodes.renew, **self._lease())
         await self.hub.start()
         self.hub.join_here(addresses.node(self.id), self._told)
-        await self.hub.join(addresses.everyone(addresses.SYSTEM), self._told)
+        await self.hub.join(addresses.everyone(addresses.SYSTEM), _ignore)  # resyncs of others
+        await self.hub.join(addresses.nodes(), self._told)
         announce.use_hint(self._hint)
         self._tasks = [
             asyncio.create_task(self._repeat("follow", self._follow, self._next_reading)),
@@ -79,22 +82,26 @@ class Node:
 
     async def stop(self) -> None:
         announce.use_hint(None)
+        self._stopping = True
+        async with self._heard:
+            self._heard.notify_all()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.hub.stop()
-        await in_thread(nodes.leave, node=self.id)
+        await housekeeping(nodes.leave, node=self.id)
         logger.info("node.stopped", node=self.id)
 
     async def drain(self, within_s: float) -> None:
         """Tell every peer, close them spread over `within_s` seconds, let runs end."""
         self.draining = True
-        everyone = [addresses.everyone(addresses.SYSTEM)]
-        self.hub.deliver(everyone, Event(events.DRAIN, {"within_s": within_s * 0.9}))
-        await self.runs.drain(within_s)
+        last_s = min(2.0, within_s * 0.4)  # to record the runs that do not end by themselves
         deadline = time.monotonic() + within_s
+        everyone = [addresses.everyone(addresses.SYSTEM)]
+        self.hub.deliver(everyone, Event(events.DRAIN, {"within_s": within_s - last_s}))
+        await self.runs.drain(within_s - last_s, last_s * 0.8)
         while self.connections and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.02)
 
     async def hear(self, announcement: int) -> None:
         """Return once `announcement` was delivered to this process's members."""
@@ -104,7 +111,8 @@ class Node:
         async with self._heard:
             try:
                 await asyncio.wait_for(
-                    self._heard.wait_for(lambda: self._cursor.has(announcement)), HEAR_S
+                    self._heard.wait_for(lambda: self._stopping or self._cursor.has(announcement)),
+                    HEAR_S,
                 )
             except TimeoutError:
                 logger.warning("announcement.late", announcement=announcement)
@@ -116,8 +124,10 @@ class Node:
         self.loop.call_soon_threadsafe(self._hint_here)
 
     def _hint_here(self) -> None:
-        self._hinted.set()
-        self.hub.publish([addresses.everyone(addresses.SYSTEM)], Event(HINT))
+        """One hint stands for all that was committed until it is heeded."""
+        if not self._hinted.is_set():
+            self.hub.publish([addresses.nodes()], Event(HINT))
+            self._hinted.set()
 
     async def _next_reading(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -126,10 +136,12 @@ class Node:
 
     async def _follow(self) -> None:
         while True:
-            heard = await in_thread(follow.unheard, self._cursor.high, list(self._cursor.gaps))
+            heard = await housekeeping(follow.unheard, self._cursor.high, list(self._cursor.gaps))
             for announcement, targets, event in heard:
                 self.hub.deliver(targets, event)
                 self._cursor.mark(announcement, time.monotonic())
+                if self.hub.waiting:
+                    self.hub.release()
             if heard:
                 metrics.ANNOUNCED.inc(len(heard))
             if len(heard) < follow.BATCH:
@@ -163,12 +175,15 @@ class Node:
         }
 
     async def _renew(self) -> None:
-        held = await in_thread(nodes.renew, **self._lease())
+        held = await housekeeping(nodes.renew, **self._lease())
         if not held:
             logger.warning("node.lease_lapsed", node=self.id)
-            await self.services.arrive_again()
-        await in_thread(presence.sweep)
-        await in_thread(records.fail_orphans)
+            self._swept = True
+        if self._swept:  # others may have swept what is here
+            await self.services.reconcile()
+            self._swept = False
+        await housekeeping(presence.sweep)
+        await housekeeping(records.fail_orphans)
 
     async def _tell_seen(self) -> None:
         since = time.time() - SEEN_S - 1
@@ -178,14 +193,16 @@ class Node:
             if connection.last_seen >= since and connection.id in self.services.present
         }
         if seen:
-            await in_thread(presence.seen, connections=seen)
+            await housekeeping(presence.seen, connections=seen)
 
     async def _tidy(self) -> None:
+        await self.services.reconcile()
+        await housekeeping(records.fail_strays, node=self.id, active=self.runs.active)
         self._cursor.forget_old_gaps(time.monotonic())
-        await in_thread(follow.delete_old)
-        await in_thread(pairing.expire)
-        await in_thread(tokens.delete_expired)
-        await in_thread(nodes.sweep)
+        await housekeeping(follow.delete_old)
+        await housekeeping(pairing.expire)
+        await housekeeping(tokens.delete_expired)
+        await housekeeping(nodes.sweep)
 
     async def _repeat(
         self, name: str, work: Callable[[], Awaitable[None]], wait: Callable[[], Awaitable[None]]
@@ -210,6 +227,10 @@ def _every(seconds: float) -> Callable[[], Awaitable[None]]:
     return wait
 
 
+def _ignore(event: Event) -> None:
+    """For an address that is subscribed for the sake of members that are there only locally."""
+
+
 _current: Node | None = None
 _starting: asyncio.Task[Node] | None = None
 
@@ -220,7 +241,8 @@ async def ensure_started() -> Node:
     loop = asyncio.get_running_loop()
     if _current is not None and _current.loop is loop:
         return _current
-    if _starting is None or _starting.get_loop() is not loop:
+    failed = _starting is not None and _starting.done() and _starting.exception() is not None
+    if _starting is None or failed or _starting.get_loop() is not loop:
         _starting = asyncio.create_task(_start())
     return await asyncio.shield(_starting)
 
@@ -228,7 +250,11 @@ async def ensure_started() -> Node:
 async def _start() -> Node:
     global _current
     node = Node()
-    await node.start()
+    try:
+        await node.start()
+    except BaseException:
+        await node.stop()
+        raise
     _current = node
     return node
 

@@ -29,7 +29,7 @@ async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwar
 
 
 async def housekeeping(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """As `in_thread`, for the process's own work: its lease, its announcements, the ends of runs."""
+    """As `in_thread`, for the process's own work: lease, announcements, the ends of runs."""
     return await _run(_HOUSE, functools.partial(function, *args, **kwargs))
 
 

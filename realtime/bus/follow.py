@@ -66,7 +66,8 @@ def newest(now_s: float) -> Cursor:
     """
     high = Announcement.objects.aggregate(high=Max("id"))["high"] or 0
     known = set(Announcement.objects.filter(id__gt=high - MAX_GAPS).values_list("id", flat=True))
-    missing = set(range(min(known), high + 1)) - known if known else set()
+    first = max(1, min(known) - FIRST_GAPS) if known else high + 1
+    missing = set(range(first, high + 1)) - known
     return Cursor(high, dict.fromkeys(sorted(missing), now_s))
 
 

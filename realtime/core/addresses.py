@@ -61,6 +61,11 @@ def node(node_id: str) -> Address:
     return client(SYSTEM, f"node:{node_id}")
 
 
+def nodes() -> Address:
+    """The processes of the fleet themselves; no peer is a member."""
+    return group(SYSTEM, "nodes")
+
+
 def handle(name: str) -> Address:
     """Everyone who lives on one revocable thing: a name from `Principal.handles`."""
     return client(SYSTEM, name)

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 _SINGLE = {b"origin", b"authorization", b"host"}
+MAX_QUERY_FIELDS = 100
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -28,24 +29,25 @@ class Handshake:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     address: str = ""
     secure: bool = False
-    ambiguous: bool = False
+    fault: str = ""  # what makes the request malformed, if anything
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any]) -> Handshake:
         """From an ASGI websocket scope whose `url_route` Channels has filled."""
         headers: dict[str, str] = {}
-        ambiguous = False
+        fault = ""
         for name, value in scope.get("headers", []):
             if b"_" in name:
                 continue  # X_Forwarded_For is not X-Forwarded-For
             if name in _SINGLE and name.decode("latin-1") in headers:
-                ambiguous = True
+                fault = "Host, Origin and Authorization may each be given once"
             headers[name.decode("latin-1")] = value.decode("latin-1")
-        query = parse_qs(
-            scope.get("query_string", b"").decode("latin-1"),
-            keep_blank_values=True,
-            max_num_fields=100,
-        )
+        text = scope.get("query_string", b"").decode("latin-1")
+        query: dict[str, list[str]] = {}
+        if text.count("&") < MAX_QUERY_FIELDS:
+            query = parse_qs(text, keep_blank_values=True)
+        else:
+            fault = f"the query takes at most {MAX_QUERY_FIELDS} fields"
         client = scope.get("client") or ("", 0)
         return cls(
             path=scope.get("path", ""),
@@ -54,14 +56,14 @@ class Handshake:
             headers=headers,
             address=str(client[0]),
             secure=scope.get("scheme") in {"wss", "https"},
-            ambiguous=ambiguous,
+            fault=fault,
         )
 
     @property
     def bearer(self) -> str:
         """The token of `Authorization: Bearer …`, or ""."""
         kind, _, token = self.headers.get("authorization", "").partition(" ")
-        return token.strip() if kind == "Bearer" else ""
+        return token.strip() if kind.lower() == "bearer" else ""
 
     @property
     def user_agent(self) -> str:
@@ -85,7 +87,7 @@ class Handshake:
         origin = self.headers.get("origin")
         if origin is None:
             return not cookies_used
-        if self.ambiguous:
+        if self.fault:
             return False
         origin = origin.lower()
         return "*" in allowed or origin == self.own_origin or origin in allowed

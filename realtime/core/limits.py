@@ -45,13 +45,17 @@ class TokenBucket:
 
     def take(self, now: float) -> float:
         """0.0 when the request may pass, else the seconds until one may."""
+        wait_s = self.wait(now)
+        if not wait_s:
+            self._tokens -= 1
+        return wait_s
+
+    def wait(self, now: float) -> float:
+        """As `take`, without taking."""
         elapsed = max(0.0, now - self._updated)
         self._tokens = min(self._burst, self._tokens + elapsed * self._per_second)
         self._updated = now
-        if self._tokens >= 1:
-            self._tokens -= 1
-            return 0.0
-        return (1 - self._tokens) / self._per_second
+        return 0.0 if self._tokens >= 1 else (1 - self._tokens) / self._per_second
 
 
 class Buckets:
@@ -80,3 +84,8 @@ class Buckets:
         else:
             self._buckets.move_to_end(key)
         return bucket.take(now)
+
+    def wait(self, key: str, now: float) -> float:
+        """As `TokenBucket.wait`."""
+        bucket = self._buckets.get(key)
+        return bucket.wait(now) if bucket is not None else 0.0

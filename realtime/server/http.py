@@ -6,6 +6,8 @@ Source: PROTOCOLS.md 0.3 (the defects of the pinned versions).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any
 
@@ -18,12 +20,9 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from realtime.server import error_body
+from realtime.server.head import HeadMeter, Refusal, judge_field, judge_head, malformed
 
 logger = structlog.get_logger("gateway")
-
-ONCE = frozenset({b"authorization", b"host", b"origin"})  # two of them have two readings
-VERSIONS = frozenset({"1.0", "1.1"})
-END = len(b"\r\n")
 
 
 class Phase(Enum):
@@ -34,22 +33,11 @@ class Phase(Enum):
     BODY = auto()
 
 
-class Refusal(Exception):
-    """The request is answered by the server itself, and the connection ends."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class GatewayHttpProtocol(HttpToolsProtocol):
     """One TCP connection, until it is closed or a WebSocket takes it over. Seconds and bytes."""
 
     head_deadline_s = 5.0
     linger_s = 1.0  # for the peer to read a refusal before its unread bytes reset the connection
-    max_line_bytes = 8 * 1024
-    max_head_bytes = 32 * 1024
-    max_headers = 100
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -62,9 +50,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._current: RequestResponseCycle | None = None  # the one that is being answered
         self._timer: asyncio.TimerHandle | None = None
         self._heads = 0  # heads read in the current segment
-        self._head_bytes = self._line_bytes = 0  # of an unfinished head: raw
-        self._fields = self._field_bytes = 0  # of the current head: parsed
-        self._extra_bytes = 0  # chunk extensions and trailers since the last byte of body
+        self._meter = HeadMeter()
 
     # --- the connection ---
 
@@ -85,9 +71,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         began_in, self._heads = self._phase, 0
         if began_in is not Phase.BODY:
             self._start_deadline()
-        self._extra_bytes += len(data)
+        self._meter.extra(len(data))
         self._feed(data)
-        self._check_unfinished(data, began_in)
+        if self._refusal is None:
+            self._check_unfinished(data, began_in)
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -95,29 +82,21 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as pause:
             self._leave_http(data[pause.args[0] :])
         except httptools.HttpParserError as error:
-            self._refuse(_reason(error))
+            self._refuse(malformed(error))
 
     def _check_unfinished(self, data: bytes, began_in: Phase) -> None:
         """What the parser has not reported yet, because it waits for the end of it."""
-        if self._refusal is not None:
-            return
-        if self._phase is Phase.BODY and self._extra_bytes > self.max_head_bytes:
-            self._refuse(_too_long("chunk extensions and trailers", self.max_head_bytes))
-        if self._phase is not Phase.HEAD:
-            return
-        if began_in is Phase.BODY or self._heads:
-            # The head began somewhere inside this segment: the count starts at the next one.
-            self._head_bytes = self._line_bytes = 0
-            self._start_deadline()
-            return
-        self._head_bytes += len(data)
-        first, *others = data.split(b"\n")
-        longest = max(self._line_bytes + len(first), *map(len, others), 0)
-        self._line_bytes = len(others[-1]) if others else self._line_bytes + len(first)
-        if longest > self.max_line_bytes:
-            self._refuse(_too_long("a line of the request head", self.max_line_bytes))
-        elif self._head_bytes > self.max_head_bytes:
-            self._refuse(_too_long("the request head", self.max_head_bytes))
+        try:
+            if self._phase is Phase.BODY:
+                self._meter.judge_extra()
+            elif self._phase is Phase.HEAD:
+                if began_in is Phase.BODY or self._heads:
+                    self._meter.forget_raw()
+                    self._start_deadline()
+                else:
+                    self._meter.unfinished(data)
+        except Refusal as refusal:
+            self._refuse(refusal)
 
     # --- the parser's callbacks ---
 
@@ -126,52 +105,44 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         extensions: dict[str, Any] = {"gateway.disconnect": self.disconnect}
         self.scope["extensions"] = extensions
         self._phase = Phase.HEAD
-        self._fields = self._field_bytes = 0
+        self._meter.begin()
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
-        line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1") + END
-        if line > self.max_line_bytes:
-            self._raise(_too_long("the request line", self.max_line_bytes))
+        with self._judging():
+            self._meter.request_line(self.parser.get_method(), self.url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        line = len(name) + len(b": ") + len(value) + END
-        self._fields += 1
-        self._field_bytes += line
-        self._extra_bytes = 0
-        lower = name.lower()
-        if line > self.max_line_bytes:
-            self._raise(_too_long("a header line", self.max_line_bytes))
-        if self._fields > self.max_headers:
-            self._raise(Refusal(431, f"too many headers; a request takes {self.max_headers}"))
-        if len(self.url) + self._field_bytes > self.max_head_bytes:
-            self._raise(_too_long("the request head", self.max_head_bytes))
+        with self._judging():
+            self._meter.field(name, value)
         if self._phase is Phase.BODY:
             return  # a trailer: the application has judged the headers already
         if b"_" in name:
             return  # it would be read as the same header with a hyphen
-        if not _readable(value):
-            self._raise(Refusal(400, "a header value has a control character; none is allowed"))
-        if lower in ONCE and any(lower == known for known, _ in self.headers):
-            self._raise(Refusal(400, f"two {lower.decode()} headers; one is allowed"))
+        with self._judging():
+            judge_field(name, value, self.headers)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._judge_head()
+        asked = self.parser.should_upgrade()
+        upgrades = asked and self._should_upgrade()
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        with self._judging():
+            judge_head(version, method, self.headers, upgrades=upgrades)
         self._heads += 1
-        self._head_bytes = self._line_bytes = 0
-        self._upgrade_ignored = self.parser.should_upgrade() and not self._should_upgrade()
+        self._meter.forget_raw()
+        self._upgrade_ignored = asked and not upgrades
         if self._upgrade_ignored:
             return  # the request is read again without its Upgrade header
         super().on_headers_complete()
         self._stop_deadline()
         self._phase = Phase.BODY
-        self._extra_bytes = 0
+        self._meter.body()
         if self._last_request and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        self._extra_bytes = 0
+        self._meter.body()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -180,19 +151,14 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._phase = Phase.BETWEEN
         super().on_message_complete()
 
-    def _judge_head(self) -> None:
-        if self.parser.get_http_version() not in VERSIONS:
-            self._raise(Refusal(400, "unknown HTTP version; HTTP/1.1 and HTTP/1.0 are served"))
-        if self.parser.get_method() == b"CONNECT":
-            self._raise(Refusal(405, "CONNECT is not served: this is no proxy"))
-        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
-        if codings and codings != [b"chunked"]:
-            # The parser would complain too, after the application was started.
-            self._raise(Refusal(400, "unknown Transfer-Encoding; chunked is allowed"))
-        if self.parser.should_upgrade() and self._should_upgrade():
-            lengths = [value for name, value in self.headers if name == b"content-length"]
-            if codings or lengths not in ([], [b"0"]):
-                self._raise(Refusal(400, "an upgrade request with a body; it takes none"))
+    @contextlib.contextmanager
+    def _judging(self) -> Iterator[None]:
+        """The parser stops at an exception, and reports some failure of a callback, not which."""
+        try:
+            yield
+        except Refusal as refusal:
+            self._refuse(refusal)
+            raise
 
     # --- upgrades ---
 
@@ -242,11 +208,6 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         return b"\r\n".join([*lines, b"", b""])
 
     # --- refusals ---
-
-    def _raise(self, refusal: Refusal) -> None:
-        """Stop the parser; it reports some failure of a callback, not which."""
-        self._refuse(refusal)
-        raise refusal
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer now, or behind the responses that earlier requests still wait for."""
@@ -353,29 +314,3 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._last_request = True
         if self.cycle is not None:
             self.cycle.keep_alive = False
-
-
-def _too_long(what: str, most: int) -> Refusal:
-    return Refusal(431, f"{what} is longer than {most} bytes")
-
-
-def _readable(value: bytes) -> bool:
-    """The parser lets 0x85 pass, which is a line end when read alone, but ends many letters."""
-    if b"\x85" not in value:
-        return True
-    try:
-        return "\x85" not in value.decode()
-    except UnicodeDecodeError:
-        return False
-
-
-def _reason(error: httptools.HttpParserError) -> Refusal:
-    """What the parser said, with what is allowed instead."""
-    text = str(error.args[0]) if type(error) is httptools.HttpParserError and error.args else ""
-    if "Content-Length" in text or "Transfer-Encoding" in text:
-        allowed = "a body takes one Content-Length or Transfer-Encoding: chunked, never both"
-    elif "header value" in text:
-        allowed = "a header value takes visible characters, spaces and tabs on one line"
-    else:
-        allowed = "it takes HTTP/1.1 as in RFC 9112"
-    return Refusal(400, f"malformed request: {text or 'not understood'}; {allowed}")

@@ -66,6 +66,11 @@ def here(*, account: str) -> QuerySet[Presence]:
     return Presence.objects.filter(account__slug=account, node__in=nodes.live())
 
 
+def held(*, node: str) -> set[str]:
+    """The ids of the connections that stand as present in one process."""
+    return set(Presence.objects.filter(node=node).values_list("pk", flat=True))
+
+
 def live(*, principal: Principal) -> QuerySet[Presence]:
     """All connections of the administrator's account. Raises RoleTooLow."""
     _require_admin(principal)

@@ -5,7 +5,9 @@ Whoever changes a run locks its session first: one lock order, no deadlocks.
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 import structlog
@@ -29,12 +31,13 @@ __all__ = [
     "RunFacts",
     "active",
     "audience",
+    "begin",
     "chunk",
     "event",
     "facts",
     "fail_orphans",
+    "fail_strays",
     "finish",
-    "history",
     "request_abort",
     "result",
     "stop",
@@ -48,6 +51,7 @@ TITLE_LENGTH = 60
 ENDS = (Run.Status.COMPLETED, Run.Status.FAILED, Run.Status.CANCELLED)
 TURN_MESSAGES = 200  # newest that an agent is given
 PROCESS_ENDED = "the server process ended"
+STRAY_AFTER = dt.timedelta(seconds=30)
 # What an asker is told whose run was deleted together with its session.
 GONE: dict[str, Any] = {"cancelled": True}
 
@@ -71,10 +75,16 @@ def request_abort(run: Run) -> bool:
     return bool(asked)
 
 
-def history(*, run_id: str) -> list[dict[str, Any]]:
-    """The newest messages before a run, oldest first."""
-    first = SessionEvent.objects.filter(run__pk=run_id).order_by("seq").first()
-    return first.session.messages(TURN_MESSAGES, before_seq=first.seq) if first else []
+def begin(*, run_id: str) -> tuple[list[dict[str, Any]], bool]:
+    """What an agent needs to start: the newest messages before its run, oldest first, and whether
+    the run has been asked to stop already.
+    """
+    run = Run.objects.filter(pk=run_id).first()
+    if run is None or run.status != Run.Status.RUNNING:
+        return [], True
+    first = SessionEvent.objects.filter(run=run).order_by("seq").first()
+    messages = first.session.messages(TURN_MESSAGES, before_seq=first.seq) if first else []
+    return messages, run.abort_requested_at is not None
 
 
 def chunk(sent: Sent, content: str) -> Event:
@@ -132,6 +142,18 @@ def fail_orphans() -> int:
     """End the runs whose process has lost its lease; how many."""
     running = Run.objects.filter(status=Run.Status.RUNNING).exclude(node__in=nodes.live())
     return sum(_fail_orphan(run_id) for run_id in running.values_list("pk", flat=True))
+
+
+def fail_strays(*, node: str, active: Collection[str]) -> int:
+    """End the runs that stand as running on `node`, which is not at work on them; how many.
+
+    A commit may have reached the database though its answer did not reach the process. Young runs
+    are left alone: they may be just about to start.
+    """
+    strays = Run.objects.filter(
+        status=Run.Status.RUNNING, node=node, started_at__lt=Now() - STRAY_AFTER
+    ).exclude(pk__in=active)
+    return sum(_fail_orphan(run_id) for run_id in strays.values_list("pk", flat=True))
 
 
 @transaction.atomic

@@ -16,7 +16,7 @@ Outcome = Literal["started", "injected", "cancelled", "repeated", "done"]
 class Sent:
     """One outcome.
 
-    started: run `agent` now with `message` (`runs.history` has what was said before), events after
+    started: run `agent` now with `message` (`runs.begin` has what was said before), events after
     `started_announcement`; the answer is what `runs.finish` returns. repeated: the same `messageId`
     again while its run is under way: the answer is that run's. done: that run has ended, `result`
     is its answer (`{"error": text}` if it failed). injected, cancelled: `result` is the answer.

@@ -85,6 +85,16 @@ async def test_a_wrong_token_is_told_and_may_be_corrected(serve, join):
     assert (welcome["role"], welcome["is_owner"]) == ("owner", True)
 
 
+async def test_guessing_is_slowed_down_on_loopback_too(serve, join):
+    server = serve(database="sqlite")
+    guesser = await join(server)
+    codes = [(await guesser.refused("connect", token=f"guess-{n}"))["code"] for n in range(25)]
+    assert set(codes[:20]) == {"UNAUTHORIZED"}
+    assert set(codes[21:]) == {"RESOURCE_EXHAUSTED"}
+    assert (await guesser.refused("connect", token=server.token))["retryAfterMs"] > 0
+    assert (await guesser.ask("connect", user_id="alice"))["status"] == "pending_pairing"
+
+
 async def test_the_authorization_header_stands_in_for_the_token(serve, join):
     server = serve()
     headers = {"Authorization": f"Bearer {server.token}"}

@@ -50,6 +50,8 @@ async def test_a_run_that_does_not_end_in_time_is_recorded_as_failed(serve, join
     server.start()
     again = await join(server, token=key)
     assert not (await again.ask("chat.session.status", sessionKey="s"))["isRunning"]
+    read = "from sessions_app.models import Run; print(*Run.objects.values_list('status', 'error'))"
+    assert "('failed', 'server restarting')" in server.run("shell", "--no-imports", "-c", read)
 
 
 async def test_nobody_gets_in_while_the_server_leaves(serve, join):

@@ -11,9 +11,11 @@ from realtime.core import addresses, events
 from realtime.core.credentials import ConnectToken
 from realtime.core.errors import BadCredentials, MissingCredentials, NotFound, Revoked
 from realtime.core.events import Event
+from realtime.core.handshake import Handshake
 from realtime.core.lifecycle import Phase
 from realtime.core.limits import Limits
 from realtime.core.principal import Principal
+from realtime.neighbours import PeerGone
 from tests.doubles import FakeServices, ToyProtocol, a_connection, a_request, until
 
 TEAM = addresses.group("toy", "team")
@@ -84,7 +86,7 @@ async def test_our_own_fault_at_the_door_tells_nothing():
     services.identity = ZeroDivisionError("secret detail")
     connection, peer, _ = a_connection(Knocking, services=services)
     await connection.open(a_request())
-    assert peer.door == [("refuse", 503, "internal error")]
+    assert peer.door == [("refuse", 500, "internal error")]
 
 
 async def test_reachable_then_present_then_welcomed():
@@ -113,6 +115,49 @@ async def test_an_identity_revoked_between_proof_and_arrival_does_not_get_in():
     await connection.receive('{"connect":1}')
     assert peer.outbound.sent == [("close", 4003, "access was revoked")]
     assert connection.principal.id == ""
+
+
+async def test_an_identity_revoked_while_it_arrives_does_not_stay():
+    hub = Hub()
+    connection, peer, services = a_connection(hub=hub)
+    services.on_arrive = lambda: hub.deliver(
+        [addresses.handle("user:alice")], Event(events.DISCONNECT)
+    )
+    await connection.open(a_request())
+    await connection.receive('{"connect":1}')
+    assert peer.outbound.sent == [("close", 4003, "access was revoked")]
+    assert services.log[-1] == ("depart", "c1")
+
+
+async def test_an_identity_revoked_during_its_handshake_is_refused():
+    hub = Hub()
+    connection, peer, services = a_connection(Knocking, hub=hub)
+    services.on_arrive = lambda: hub.deliver(
+        [addresses.handle("user:alice")], Event(events.DISCONNECT)
+    )
+    await connection.open(a_request())
+    assert peer.outbound.sent == [("close", 4003, "access was revoked")]
+    assert services.log[-1] == ("depart", "c1")
+
+
+async def test_a_malformed_request_is_refused_with_the_status_of_http():
+    connection, peer, _ = a_connection()
+    await connection.open(Handshake(path="/ws", headers={"host": "chat.example"}, fault="no"))
+    assert peer.door == [("refuse", 400, "no")]
+
+
+async def test_a_peer_that_goes_during_its_handshake_costs_one_goodbye():
+    connection, peer, _ = a_connection()
+
+    async def gone(max_frame_bytes):
+        raise PeerGone
+
+    peer.accept = gone
+    with structlog.testing.capture_logs() as lines:
+        await connection.open(a_request())
+        await connection.closed(1006)
+    assert lines == []
+    assert peer.door == []
 
 
 # --- greeting ---
@@ -175,6 +220,32 @@ async def test_a_failed_second_connect_changes_nothing():
     await connection.receive('{"connect":1}')
     assert connection.phase is Phase.OPEN
     assert connection.principal.id == "alice"
+
+
+async def test_a_second_connect_that_fails_late_keeps_the_old_addresses():
+    hub = Hub()
+
+    class Personal(ToyProtocol):
+        @property
+        def joins(self):
+            return [addresses.user("default", self.principal.id)]
+
+    connection, peer, services = await opened(Personal, hub=hub)
+    services.identity = Principal(id="bob", role="operator", handles=("user:bob",))
+
+    def broken():
+        raise ZeroDivisionError
+
+    services.on_arrive = broken
+    await connection.receive('{"connect":1}')
+    peer.outbound.sent.clear()
+    hub.publish([addresses.user("default", "bob")], Event("for bob"))
+    hub.publish([addresses.user("default", "alice")], Event("for alice"))
+    hub.deliver([addresses.handle("user:alice")], Event(events.DISCONNECT))
+    assert peer.outbound.sent == [
+        {"event": "for alice"},
+        ("close", 4003, "access was revoked"),
+    ]
 
 
 # --- frames ---

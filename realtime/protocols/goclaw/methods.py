@@ -273,8 +273,9 @@ def build(
 
 
 def parse(kind: type[P], params: dict[str, Any] | None) -> P:
+    given = {name: value for name, value in (params or {}).items() if value is not None}
     try:
-        return msgspec.convert(params or {}, kind)
+        return msgspec.convert(given, kind)  # null is as good as absent, as in the clients' servers
     except msgspec.ValidationError as error:
         raise InvalidParams(f"invalid params: {error}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from realtime.core import addresses, events, wire
@@ -47,7 +48,8 @@ class GoclawProtocol(Protocol):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._pairing = ""  # the sender id while an approval is awaited
+        self._pairing: PendingPairing | None = None  # while an approval is awaited
+        self._asks_of_its_own = False  # the status call under way is about that pairing
         self._request = Handshake(path="")
         # A chunk that comes late, on another way than the end of its run, would follow it.
         self._ended: deque[str] = deque(maxlen=64)
@@ -75,7 +77,9 @@ class GoclawProtocol(Protocol):
     def greet(self, frame: Request) -> Effects:
         if frame.method == "connect":
             return self._connect(frame)
-        if frame.method == "browser.pairing.status" and self._pairing:
+        if frame.method == "browser.pairing.status" and self._pairing is not None:
+            asked = (frame.params or {}).get("sender_id")
+            self._asks_of_its_own = asked == self._pairing.sender_id
             return self._ask(frame)
         raise NotConnected
 
@@ -93,7 +97,12 @@ class GoclawProtocol(Protocol):
             address=self._request.address,
             user_agent=self._request.user_agent,
         )
-        return [WaitFor(self.limits.greeting_retry_s), Authenticate(claim, frame.id)]
+        return [WaitFor(self._patience()), Authenticate(claim, frame.id)]
+
+    def _patience(self) -> float:
+        """Seconds for another attempt; a pending socket lives until its request ends."""
+        left_s = self._pairing.expires_at - self.now() if self._pairing is not None else 0.0
+        return max(left_s, self.limits.greeting_retry_s)
 
     def _ask(self, frame: Request) -> Effects:
         handler = handler_for(frame.method, self.principal)
@@ -105,7 +114,7 @@ class GoclawProtocol(Protocol):
     def opened(self, ref: str) -> Effects:
         """An administrator sees all of the account; everybody else what is theirs."""
         who = self.principal
-        self._pairing = ""
+        self._pairing = None
         audience = (
             addresses.admins(who.account) if who.is_admin else addresses.user(who.account, who.id)
         )
@@ -130,13 +139,16 @@ class GoclawProtocol(Protocol):
         if isinstance(result, PendingPairing):
             return self._pending(ref, result)
         answer: list[Effect] = [Send(frames.response(ref, result))]
-        if self._pairing and isinstance(result, dict) and result.get("status") == "expired":
-            answer.append(WaitFor(self.limits.greeting_retry_s))
+        if self._asks_of_its_own and result == {"status": "expired"}:
+            self._asks_of_its_own = False
+            if self._pairing is not None and self._pairing.expires_at > self.now():
+                self._pairing = replace(self._pairing, expires_at=self.now())
+                answer.append(WaitFor(self._patience()))
         return answer
 
     def _pending(self, ref: str, pairing: PendingPairing) -> Effects:
         """The socket lives until its request ends."""
-        self._pairing = pairing.sender_id
+        self._pairing = pairing
         answer = {
             "protocol": frames.PROTOCOL_VERSION,
             "status": "pending_pairing",

@@ -57,7 +57,7 @@ def test_a_row_that_commits_late_is_neither_skipped_nor_read_twice():
     assert read(cursor) == ["late", "late"]
     assert cursor.has(12)
     assert read(cursor) == []
-    assert cursor.gaps == {}
+    assert not {11, 12} & set(cursor.gaps)
 
 
 @pytest.mark.django_db

@@ -27,6 +27,7 @@ class Exchange:
 
 class FakeLayer:
     on_resubscribe = None
+    dropped = False
 
     def __init__(self, exchange):
         self.exchange = exchange
@@ -61,6 +62,10 @@ class FakeLayer:
 
     async def flush(self):
         self.check()
+
+    async def drop_subscription(self):
+        self.check()
+        self.dropped = True
 
 
 @pytest.fixture
@@ -208,6 +213,78 @@ async def test_a_hub_starts_without_its_bus_and_finds_it_later(exchange):
     assert not hub.connected
     exchange.down = False
     await until(lambda: hub.connected)
+    await hub.stop()
+
+
+async def test_an_address_joined_while_the_bus_comes_back_is_subscribed(hubs, exchange):
+    here, there = hubs
+    heard = []
+    exchange.down = True
+    here.publish([OTHER], Event("notice the loss"))
+    await until(lambda: not here.connected)
+    joined = []
+
+    async def join_late(group, channel):
+        if not joined:
+            joined.append(1)
+            asyncio.get_running_loop().create_task(here.join(TEAM, heard.append))
+            await asyncio.sleep(0)
+        exchange.groups.setdefault(group, {})[channel] = here._line._layer.queues[channel]
+
+    here._line._layer.group_add = join_late
+    await here.join(OTHER, [].append)
+    exchange.down = False
+    await until(lambda: here.connected and joined)
+    there.publish([TEAM], Event("a"))
+    await until(lambda: heard)
+
+
+async def test_an_address_left_while_the_bus_was_away_is_not_subscribed_any_more(hubs, exchange):
+    here, _ = hubs
+    member = [].append
+    await here.join(TEAM, member)
+    exchange.down = True
+    here.publish([OTHER], Event("notice the loss"))
+    await until(lambda: not here.connected)
+    await here.leave(TEAM, member)
+    exchange.down = False
+    await until(lambda: here.connected)
+    assert exchange.groups[TEAM.group()] == {}
+
+
+async def test_a_member_of_a_place_that_was_local_is_subscribed_when_it_joins(hubs):
+    here, there = hubs
+    heard = []
+    here.join_here(TEAM, [].append)
+    await here.join(TEAM, heard.append)
+    there.publish([TEAM], Event("a"))
+    await until(lambda: heard)
+
+
+async def test_an_event_that_cannot_be_sent_does_not_end_the_sender(hubs, exchange):
+    here, there = hubs
+    heard = []
+    await there.join(TEAM, heard.append)
+    send, here._line._layer.group_send = here._line._layer.group_send, None
+    here.publish([TEAM], Event("cannot be packed"))
+    await until(lambda: not here._line._outgoing)
+    here._line._layer.group_send = send
+    here.publish([TEAM], Event("a"))
+    await until(lambda: heard)
+
+
+async def test_a_line_that_fell_silent_is_noticed_and_made_anew(exchange, monkeypatch):
+    monkeypatch.setattr("realtime.bus.line.PROBE_S", 0.02)
+    monkeypatch.setattr("realtime.bus.line.DEAF_S", 0.2)
+    hub, layer = Hub(exchange.layer()), None
+    await hub.start()
+    layer = hub._line._layer
+    await asyncio.sleep(0.3)
+    assert hub.connected, "it hears itself"
+    assert not layer.dropped
+    exchange.groups.clear()  # nothing arrives any more, and nothing fails
+    await until(lambda: layer.dropped)
+    assert not hub.connected
     await hub.stop()
 
 

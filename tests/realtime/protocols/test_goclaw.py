@@ -132,10 +132,28 @@ def test_a_pending_socket_lives_until_its_request_ends(stranger):
     assert wait == WaitFor(600.0)
 
 
-def test_when_the_request_has_ended_a_minute_is_left(stranger):
+def status_of(stranger, sender_id, status):
+    stranger.greet(req("browser.pairing.status", sender_id=sender_id))
+    return stranger.replied("1", {"status": status})[1:]
+
+
+def test_when_its_request_has_ended_a_minute_is_left_once(stranger):
     stranger.replied("1", PendingPairing(code="C", sender_id="s", expires_at=1600.0))
-    assert stranger.replied("2", {"status": "pending"})[1:] == []
-    assert stranger.replied("3", {"status": "expired"})[1] == WaitFor(60.0)
+    assert status_of(stranger, "s", "pending") == []
+    assert status_of(stranger, "another", "expired") == [], "not its own request"
+    assert status_of(stranger, "s", "expired") == [WaitFor(60.0)]
+    assert status_of(stranger, "s", "expired") == [], "asking again gains nothing"
+
+
+def test_a_failed_connect_does_not_cut_a_pending_socket_short(stranger):
+    stranger.replied("1", PendingPairing(code="C", sender_id="s", expires_at=1600.0))
+    wait, _ = stranger.greet(req("connect", token="wrong"))
+    assert wait == WaitFor(600.0)
+
+
+def test_null_is_as_good_as_absent(stranger):
+    _, effect = stranger.greet(req("connect", user_id=None, sender_id=None, locale=None))
+    assert effect.credential.user_id == ""
 
 
 def test_send_passes_everything_on(alice):

@@ -15,7 +15,7 @@ import structlog
 import websockets
 from django.conf import settings
 
-from realtime.server.websocket import fitting, text_frame
+from realtime.server.frames import fitting, text_frame
 from tests.realtime.server.conftest import (
     BINARY,
     CLOSE,

@@ -198,7 +198,7 @@ def test_a_run_of_a_dead_process_does_not_take_messages(
 def test_the_agent_is_given_what_was_said_before(say: Say, session: Session) -> None:
     sent = say("third")
     say("into it")
-    earlier = [message["content"] for message in runs.history(run_id=sent.run_id)]
+    earlier = [message["content"] for message in runs.begin(run_id=sent.run_id)[0]]
     assert earlier == ["hello", "hello back"]
 
 

@@ -1,0 +1,189 @@
+"""Whatever happens to a run, its asker is answered once and its end is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from realtime.bus.hub import Hub
+from realtime.core import addresses
+from realtime.core.errors import Draining, InternalFault
+from realtime.core.events import Event
+from realtime.runs import Runs
+from sessions_app.services import run_events
+from sessions_app.services.sent import Sent
+from tests.doubles import until
+
+ALICE = addresses.user("default", "alice")
+FACTS = {
+    "id": "r1",
+    "agent": "scripted",
+    "agent_id": "default",
+    "account": "default",
+    "owner": "alice",
+    "session_key": "s",
+    "channel": "ws",
+    "stream": True,
+    "connection": "c1",
+}
+
+
+class Records:
+    """`sessions_app.services.runs`, as far as Runs uses it."""
+
+    def __init__(self):
+        self.ended, self.failures, self.aborted, self.results = [], 0, False, []
+
+    def begin(self, *, run_id):
+        return [], self.aborted
+
+    def finish(self, *, run_id, status, content, usage, error):
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("the database is away")
+        self.ended.append((status, content, error))
+        answers = {"completed": {"content": content}, "cancelled": {"cancelled": True}}
+        return 7, answers.get(status, {"error": error})
+
+    def result(self, *, run_id):
+        return self.results.pop(0)
+
+    def chunk(self, sent, piece):
+        return Event("agent", {"type": "chunk", "runId": sent.run_id, "piece": piece})
+
+
+class Agent:
+    """Says its pieces; waits for its gate in front of each."""
+
+    def __init__(self):
+        self.gate, self.fault = asyncio.Event(), None
+
+    async def run(self, turn):
+        for piece in ("one ", "two"):
+            yield piece
+            await self.gate.wait()
+            if self.fault:
+                raise self.fault
+
+
+@pytest.fixture
+def records(monkeypatch):
+    records = Records()
+    monkeypatch.setattr("realtime.runs.records", records)
+    monkeypatch.setattr("realtime.runs.RETRY_S", 0.01)
+
+    async def at_once(function, *args, **kwargs):
+        await asyncio.sleep(0)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr("realtime.runs.in_thread", at_once)
+    monkeypatch.setattr("realtime.runs.housekeeping", at_once)
+    return records
+
+
+@pytest.fixture
+def agent(monkeypatch):
+    agent = Agent()
+    monkeypatch.setattr("realtime.runs.agents.get", lambda key: agent)
+    return agent
+
+
+@pytest.fixture
+def runs(records, agent):
+    async def hear(announcement):
+        await asyncio.sleep(0)
+
+    return Runs(Hub(), hear)
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    monkeypatch.setattr(run_events, "audience", lambda facts: [ALICE])
+    names = run_events.RunFacts.__dataclass_fields__
+    facts = run_events.RunFacts(**{name: FACTS.get(name, "") for name in names})
+
+    def make(outcome="started", **more):
+        return Sent(outcome=outcome, session_key="s", agent_id="default", run=facts, **more)
+
+    return make
+
+
+async def test_a_run_is_streamed_recorded_and_answered(runs, agent, records, sent):
+    heard = []
+    await runs._hub.join(ALICE, heard.append)
+    answer = runs.answer(sent())
+    agent.gate.set()
+    assert await answer == {"content": "one two"}
+    assert [event.data["piece"] for event in heard] == ["one ", "two"]
+    assert (records.ended, runs.active) == ([("completed", "one two", "")], [])
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_an_abort_at_any_moment_is_answered_and_recorded(runs, agent, records, sent, steps):
+    answer = runs.answer(sent())
+    agent.gate.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    runs.abort("r1")
+    runs.abort("r1")
+    assert await asyncio.wait_for(answer, 5) in ({"cancelled": True}, {"content": "one two"})
+    await until(lambda: not runs.active)
+    assert len(records.ended) == 1
+
+
+async def test_an_abort_asked_before_the_process_knew_the_run_is_heeded(runs, records, sent):
+    records.aborted = True
+    assert await runs.answer(sent()) == {"cancelled": True}
+
+
+async def test_an_end_that_cannot_be_recorded_is_tried_again(runs, agent, records, sent):
+    records.failures = 3
+    agent.gate.set()
+    assert await runs.answer(sent()) == {"content": "one two"}
+    assert len(records.ended) == 1
+
+
+async def test_an_agent_that_fails_is_told_and_recorded(runs, agent, records, sent):
+    agent.fault = ZeroDivisionError("secret detail")
+    agent.gate.set()
+    with pytest.raises(InternalFault, match="internal error: the agent failed"):
+        await runs.answer(sent())
+    ((status, content, error),) = records.ended
+    assert (status, content) == ("failed", "one ")
+    assert "secret detail" not in error
+
+
+async def test_a_drain_lets_runs_end_and_records_the_others_as_failed(runs, agent, records, sent):
+    answer = runs.answer(sent())
+    await until(lambda: runs.active)
+    await runs.drain(0.05, 1)
+    assert records.ended == [("failed", "one ", "server restarting")]
+    with pytest.raises(InternalFault):
+        await answer
+    with pytest.raises(Draining):
+        runs.refuse_while_draining()
+
+
+async def test_two_askers_of_one_run_get_one_answer_each(runs, agent, sent):
+    first, second = runs.answer(sent()), runs.answer(sent("repeated"))
+    agent.gate.set()
+    assert await first == await second == {"content": "one two"}
+
+
+async def test_a_run_elsewhere_is_answered_when_its_end_is_heard(runs, records, sent):
+    records.results = [None, None, {"content": "there"}]
+    answer = runs.answer(sent("repeated"))
+    ended = Event("agent", {"type": "run.completed", "runId": "r1"})
+    await asyncio.sleep(0)
+    runs._hub.deliver([ALICE], ended)  # while the first look is under way
+    await asyncio.sleep(0.02)
+    runs._hub.deliver([ALICE], ended)
+    assert await asyncio.wait_for(answer, 5) == {"content": "there"}
+    await until(lambda: not runs._hub._members and not runs._elsewhere)
+
+
+async def test_what_has_ended_is_answered_at_once(runs, sent):
+    assert runs.answer(sent("done", result={"content": "x"})) == {"content": "x"}
+    with pytest.raises(InternalFault, match="internal error: why"):
+        runs.answer(sent("done", result={"error": "why"}))
