@@ -48,7 +48,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     runs_tests = not workers or "PYTEST_XDIST_WORKER" in os.environ
     if kind == "postgres" and runs_tests:
         try:
-            os.environ.update(DATABASE_URL=_postgres("own").url, REDIS_URL=_redis("own").url)
+            # No connection outlives its work: one left in a thread would keep the test database
+            # from being dropped.
+            database = f"{_postgres('own').url}?conn_max_age=0"
+            os.environ.update(DATABASE_URL=database, REDIS_URL=_redis("own").url)
         except Unavailable as error:
             raise pytest.UsageError(str(error)) from error
 

@@ -1,0 +1,140 @@
+"""A process of the fleet: it starts, hears, keeps presence true, and can be started again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from accounts.models import Account
+from accounts.services import credentials
+from realtime import node as nodes
+from realtime.bus.announce import announce
+from realtime.core import addresses, events
+from realtime.core.credentials import ConnectToken
+from realtime.core.events import Event
+from realtime.models import Node
+from realtime.neighbours import Arrival
+from realtime.threads import in_thread
+from sessions_app.models import Presence
+from tests.doubles import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TEAM = addresses.group("r", "team")
+
+
+@pytest.fixture
+async def node(settings):
+    settings.REDIS_URL = ""
+    await in_thread(Account.default)
+    node = await nodes.ensure_started()
+    yield node
+    await nodes.stop()
+
+
+@pytest.fixture
+async def alice(node, settings):
+    token = ConnectToken(token=settings.GATEWAY_TOKEN, user_id="alice")
+    return await in_thread(credentials.connect, credential=token)
+
+
+def arrival(alice, connection):
+    return Arrival(connection, alice, "goclaw", "goclaw", "", "192.0.2.1")
+
+
+async def rows():
+    return await in_thread(lambda: set(Presence.objects.values_list("pk", flat=True)))
+
+
+async def test_it_is_started_once_and_leaves_nothing_behind(node):
+    assert await nodes.ensure_started() is node
+    assert await in_thread(Node.objects.count) == 1
+    await nodes.stop()
+    assert await in_thread(Node.objects.count) == 0
+
+
+async def test_a_start_that_failed_is_tried_again(settings, monkeypatch):
+    settings.REDIS_URL = ""
+
+    def away(now_s):
+        raise ConnectionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("realtime.bus.follow.newest", away)
+        with pytest.raises(ConnectionError):
+            await nodes.ensure_started()
+    assert nodes.current() is None
+    assert await nodes.ensure_started()
+    await nodes.stop()
+
+
+async def test_what_is_committed_is_heard_once(node):
+    heard = []
+    await node.hub.join(TEAM, heard.append)
+    number = await in_thread(announce, TEAM, Event("fact"))
+    await asyncio.wait_for(node.hear(number), 5)
+    assert [event.name for event in heard] == ["fact"]
+
+
+async def test_chunks_stay_between_the_start_and_the_end_however_late_one_reads(node):
+    """Start and end are read together: what is held for the start comes before the end."""
+    heard = []
+    await node.hub.join(TEAM, heard.append)
+    started = await in_thread(announce, TEAM, Event("started"))
+    node.hub.publish([TEAM], Event("chunk", after=started))
+    ended = await in_thread(announce, TEAM, Event("ended"))
+    await asyncio.wait_for(node.hear(ended), 5)
+    assert [event.name for event in heard] == ["started", "chunk", "ended"]
+
+
+async def test_a_reader_that_fails_goes_on(node, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr("realtime.bus.follow.unheard", lambda high, gaps: 1 / 0)
+        await in_thread(announce, TEAM, Event("early"))
+        await asyncio.sleep(0.1)
+    number = await in_thread(announce, TEAM, Event("late"))
+    await asyncio.wait_for(node.hear(number), 5)
+
+
+async def test_presence_that_others_swept_is_written_again(node, alice):
+    await node.services.arrive(arrival(alice, "c1"))
+    await in_thread(lambda: Presence.objects.all().delete())
+    await node.services.reconcile()
+    assert await rows() == {"c1"}
+
+
+async def test_presence_of_who_left_without_the_database_is_deleted(
+    node, alice, monkeypatch
+):
+    await node.services.arrive(arrival(alice, "c1"))
+    with monkeypatch.context() as broken:
+        broken.setattr("realtime.dispatch.presence.depart", lambda connection: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await node.services.depart("c1")
+    assert await rows() == {"c1"}
+    await node.services.reconcile()
+    assert await rows() == set()
+
+
+async def test_a_lapsed_lease_is_renewed_with_all_that_was_swept(node, alice):
+    await node.services.arrive(arrival(alice, "c1"))
+    await in_thread(lambda: (Presence.objects.all().delete(), Node.objects.all().delete()))
+    await node._renew()
+    assert await rows() == {"c1"}
+    assert await in_thread(Node.objects.count) == 1
+
+
+async def test_a_connection_is_ended_by_its_id(node):
+    heard = []
+    node.hub.join_here(addresses.handle("connection:c1"), heard.append)
+    await in_thread(announce, addresses.node(node.id), Event(events.END, {"connection": "c1"}))
+    await until(lambda: heard)
+    assert heard[0].name == events.DISCONNECT
+
+
+async def test_a_hint_is_not_told_to_connections(node):
+    heard = []
+    await node.hub.join(addresses.everyone(addresses.SYSTEM), heard.append)
+    await asyncio.wait_for(node.hear(await in_thread(announce, TEAM, Event("x"))), 5)
+    assert heard == []
