@@ -13,7 +13,7 @@ urlpatterns = [
     re_path(r"^auth/keys/?$", api.KeysView.as_view()),
     re_path(r"^auth/keys/(?P<key_id>[0-9]+)/?$", api.KeyView.as_view()),
     re_path(r"^pairings/?$", api.PairingsView.as_view()),
-    re_path(r"^pairings/(?P<code>[^/]+)/approve/?$", api.ApproveView.as_view()),
-    re_path(r"^pairings/(?P<code>[^/]+)/deny/?$", api.DenyView.as_view()),
-    re_path(r"^pairings/(?P<sender_id>[^/]+)/revoke/?$", api.RevokePairingView.as_view()),
+    re_path(r"^pairings/(?P<code>[^/\x00]+)/approve/?$", api.ApproveView.as_view()),
+    re_path(r"^pairings/(?P<code>[^/\x00]+)/deny/?$", api.DenyView.as_view()),
+    re_path(r"^pairings/(?P<sender_id>[^/\x00]+)/revoke/?$", api.RevokePairingView.as_view()),
 ]

@@ -12,7 +12,9 @@ from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
+from rest_framework.parsers import JSONParser
 from rest_framework.response import Response
 
 from realtime.core.errors import (
@@ -42,6 +44,17 @@ _CODES = {
 _JSON_PATHS = ("/api/", "/v1/", "/edge/")
 
 
+class Parser(JSONParser):
+    """DRF's, for bodies of any depth; `null` is an empty object."""
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        try:
+            given = super().parse(stream, media_type, parser_context)
+        except RecursionError:
+            raise exceptions.ParseError("JSON is nested too deeply") from None
+        return {} if given is None else given
+
+
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's EXCEPTION_HANDLER."""
     if isinstance(error, OperationalError):
@@ -61,7 +74,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
 def _gateway_error(error: GatewayError) -> Response:
     answer = wire_answer("http", error)
     status = answer.status if isinstance(answer, Refuse) else 500
-    response = _response(status, error.code, str(error), error.details)
+    code = _CODES[403] if status == 403 else error.code  # 001 words both refusals alike
+    response = _response(status, code, str(error), error.details)
     if status == 401:
         response["WWW-Authenticate"] = "Bearer"
     if error.retry_after_ms is not None:
@@ -109,19 +123,29 @@ def _body(code: str, message: str, details: Any = None) -> dict[str, Any]:
 # --- Django's own error pages, for the paths that programs call ---
 
 
+def _is_json_path(path: str) -> bool:
+    return f"{path}/".startswith(_JSON_PATHS)
+
+
+@csrf_exempt
+def nothing(request: HttpRequest) -> HttpResponse:
+    """What no other pattern of the API takes: with DEBUG, Django would show its own page."""
+    return JsonResponse(_body("NOT_FOUND", f"nothing answers at {request.path}"), status=404)
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if request.path.startswith(_JSON_PATHS):
+    if _is_json_path(request.path):
         return JsonResponse(_body("INVALID_REQUEST", "bad request"), status=400)
     return defaults.bad_request(request, exception)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if request.path.startswith(_JSON_PATHS):
-        return JsonResponse(_body("NOT_FOUND", f"nothing answers at {request.path}"), status=404)
+    if _is_json_path(request.path):
+        return nothing(request)
     return defaults.page_not_found(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if request.path.startswith(_JSON_PATHS):
+    if _is_json_path(request.path):
         return JsonResponse(_body("INTERNAL", "internal error"), status=500)
     return defaults.server_error(request)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import secrets
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -56,13 +58,34 @@ class Environment:
             return list(default)
         return [item.strip() for item in given.split(",") if item.strip()]
 
-    def origins(self, name: str) -> list[str]:
-        """Exact origins (`https://host[:port]`, lower-cased), or `*`."""
-        values = [value.lower() for value in self.items(name)]
+    def hosts(self, name: str, default: Sequence[str]) -> list[str]:
+        """Host names and addresses as Django's ALLOWED_HOSTS takes them: without a port."""
+        values = [value.lower() for value in self.items(name, default)]
+        allowed = "host names such as chat.example.com or .example.com, addresses, or *"
+        if not values:
+            raise refused(name, "an empty value", allowed)
         for value in values:
-            if value != "*" and not _is_origin(value):
-                raise refused(name, value, "exact origins such as https://chat.example.com, or *")
+            if value != "*" and not _HOST.fullmatch(value.removeprefix(".")):
+                raise refused(name, value, allowed)
         return values
+
+    def origins(self, name: str) -> list[str]:
+        """Exact origins as browsers say them (lower case, no default port), or `*`."""
+        return [value if value == "*" else _origin(name, value) for value in self.items(name)]
+
+    def home(self, name: str, default: Path) -> Path:
+        """A directory that nobody else may enter: made, or closed if it is ours to close."""
+        path = Path(self.text(name) or default).absolute()
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = path.stat()
+            if found.st_mode & stat.S_ISVTX:  # such as /tmp: not ours to close
+                raise refused(name, str(path), "a directory of its own, not a shared one")
+            if found.st_uid == os.geteuid() and found.st_mode & 0o077:
+                path.chmod(0o700)
+        except OSError as error:
+            raise refused(name, str(path), "a directory that can be made and used") from error
+        return path
 
     def networks(self, name: str) -> list[str]:
         values = self.items(name)
@@ -75,17 +98,28 @@ class Environment:
 
     def database(self, name: str, default: str) -> dict[str, object]:
         url = self.text(name) or default
-        if url.split(":", 1)[0] not in {"sqlite", "postgres", "postgresql", "psql"}:
-            raise refused(name, _without_password(url), "sqlite:///… or postgres://…")
+        allowed = "sqlite:///path or postgres://user:password@host/name"
+        scheme, separator, _ = url.partition("://")
+        if not separator or scheme not in {"sqlite", "postgres", "postgresql", "psql"}:
+            raise refused(name, _without_password(url), allowed)
         try:
-            return dict(environ.Env.db_url_config(url))
+            found = dict(environ.Env.db_url_config(url))
         except (ValueError, TypeError, KeyError) as error:
-            raise refused(name, _without_password(url), "a database URL") from error
+            raise refused(name, _without_password(url), allowed) from error
+        if found["NAME"] in {"", ":memory:"}:  # in memory, each thread would have its own
+            raise refused(name, _without_password(url), allowed)
+        return found
 
     def redis(self, name: str) -> str:
         url = self.text(name)
-        if url and urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
-            raise refused(name, _without_password(url), "redis://, rediss:// or unix://")
+        allowed = "redis://host:port, rediss://host:port or unix:///path"
+        try:
+            parts = urlsplit(url)
+            parts.port  # noqa: B018 - raises on a port that is none
+        except ValueError as error:
+            raise refused(name, _without_password(url), allowed) from error
+        if url and parts.scheme not in {"redis", "rediss", "unix"}:
+            raise refused(name, _without_password(url), allowed)
         return url
 
     def secret(self, name: str, home: Path, *, generate: bool, default: str = "") -> str:
@@ -117,7 +151,7 @@ class Environment:
         given = self.text(name)
         if not given:
             return default
-        allowed = f"{unit} from {least:g} to {most:g}"
+        allowed = f"{unit} from {_plain(least)} to {_plain(most)}"
         try:
             value = kind(given)
         except ValueError as error:
@@ -137,18 +171,24 @@ def refused(name: str, given: str, allowed: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"{name}: {given!r} is not allowed; it takes {allowed}.")
 
 
-def _is_origin(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-        parts.port  # noqa: B018 - raises on a port that is none
-    except ValueError:
-        return False
-    return (
-        parts.scheme in {"http", "https"}
-        and bool(parts.hostname)
-        and "@" not in parts.netloc
-        and value == f"{parts.scheme}://{parts.netloc}"
-    )
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
+_ORIGIN = re.compile(rf"(https?)://({_HOST.pattern})(?::([0-9]{{1,5}}))?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def _origin(name: str, given: str) -> str:
+    found = _ORIGIN.fullmatch(given.lower())
+    port = int(found[3]) if found and found[3] else None
+    if found is None or port is not None and not 0 < port < 65536:
+        raise refused(name, given, "exact origins such as https://chat.example.com, or *")
+    scheme, host = found[1], found[2]
+    if port in {None, _DEFAULT_PORTS[scheme]}:  # browsers leave it out
+        return f"{scheme}://{host}"
+    return f"{scheme}://{host}:{port}"
+
+
+def _plain(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else str(bound)
 
 
 def _without_password(url: str) -> str:

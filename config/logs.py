@@ -22,6 +22,8 @@ _SECRET_TEXTS = [
     (re.compile(r"gwk_[A-Za-z0-9_-]{8,}"), REDACTED),
     (re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), REDACTED),
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1" + REDACTED + "@"),
+    # Paths with a sender id or a code in them, of the API and of the admin.
+    (re.compile(r"(/pairings/|/pairing/code/)[^/\s\"'>?]+"), r"\1" + REDACTED),
 ]
 
 
@@ -29,6 +31,7 @@ def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """structlog processor: no token, query string, secret or payload leaves the process in a log
     line.
     """
+    event.pop("request", None)  # Django hangs the whole request on its 4xx lines
     for key, value in event.items():
         if key == "event" or not _SECRET_KEYS.search(key):
             event[key] = _clean(value)
@@ -49,7 +52,9 @@ def _clean(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return [_clean(inner) for inner in value]
-    return value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _clean(repr(value))  # what the renderer would show, which is not ours to trust
 
 
 def configuration(log_format: str, *, testing: bool = False) -> dict[str, Any]:

@@ -16,8 +16,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(BASE_DIR)
 
 # --- Where things are kept -------------------------------------------------------------------
-TRUNKLINE_HOME = Path(env.text("TRUNKLINE_HOME") or BASE_DIR / "var").absolute()
-TRUNKLINE_HOME.mkdir(mode=0o700, parents=True, exist_ok=True)
+TRUNKLINE_HOME = env.home("TRUNKLINE_HOME", BASE_DIR / "var")
 
 DATABASE = env.database("DATABASE_URL", f"sqlite:///{TRUNKLINE_HOME / 'trunkline.sqlite3'}")
 EMBEDDED = str(DATABASE["ENGINE"]).endswith("sqlite3")
@@ -54,7 +53,7 @@ GATEWAY_TOKEN = env.secret("GATEWAY_TOKEN", TRUNKLINE_HOME, generate=EMBEDDED)
 
 # --- Who may connect from where ----------------------------------------------------------------
 DEBUG = env.flag("DEBUG", False)
-ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
 ALLOWED_ORIGINS = env.origins("ALLOWED_ORIGINS")  # empty: only the server's own
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 CSRF_TRUSTED_ORIGINS = [origin for origin in ALLOWED_ORIGINS if origin != "*"]
@@ -81,7 +80,6 @@ OUTBOUND_MAX_BYTES = env.whole("OUTBOUND_MAX_BYTES", 1024 * 1024, least=1024)  #
 WS_DEFLATE = env.flag("WS_DEFLATE", False)
 DRAIN_S = env.seconds("DRAIN_S", 20)
 NODE_LEASE_S = env.seconds("NODE_LEASE_S", 15, least=1)
-PRESENCE_TTL_S = env.seconds("PRESENCE_TTL_S", 3600, least=1)
 HTTP_MAX_BODY_BYTES = env.whole("HTTP_MAX_BODY_BYTES", 2 * 1024 * 1024, least=1024)
 LOG_FORMAT = env.choice("LOG_FORMAT", "console", ["console", "json"])
 
@@ -191,7 +189,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.Operator"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["config.drf.Parser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "config.drf.exception_handler",
     "UNAUTHENTICATED_USER": None,

@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from config import drf, schema
 from realtime import health, views
 
 handler400 = "config.drf.bad_request"
@@ -23,12 +23,11 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("accounts.urls")),
     path("api/", include("sessions_app.urls")),
-    re_path(r"^api/schema/?$", SpectacularAPIView.as_view(), name="schema"),
-    re_path(
-        r"^api/docs/?$", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"
-    ),
+    re_path(r"^api/schema/?$", schema.Document.as_view(), name="schema"),
+    re_path(r"^api/docs/?$", schema.Page.as_view(url_name="schema"), name="api-docs"),
     re_path(r"^healthz/?$", health.alive),
     re_path(r"^readyz/?$", health.ready),
     re_path(r"^metrics/?$", health.metrics),
     re_path(r"^health/?$", health.protocol),
+    re_path(r"^(?:api|v1|edge)(?:/[\s\S]*)?\Z", drf.nothing),  # last: whatever is left
 ]

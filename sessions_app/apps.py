@@ -7,3 +7,10 @@ class SessionsAppConfig(AppConfig):
     name = "sessions_app"
     verbose_name = "Sessions"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from accounts.services import devices
+        from sessions_app.services import ownership
+
+        # A device must not claim its way into sessions that somebody has.
+        devices.in_use.append(ownership.owns_any)

@@ -9,6 +9,6 @@ from sessions_app import api
 urlpatterns = [
     re_path(r"^connections/?$", api.ConnectionList.as_view()),
     re_path(
-        r"^connections/(?P<connection>[^/]+)/disconnect/?$", api.ConnectionDisconnect.as_view()
+        r"^connections/(?P<connection>[^/\x00]+)/disconnect/?$", api.ConnectionDisconnect.as_view()
     ),
 ]

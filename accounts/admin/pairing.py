@@ -36,7 +36,7 @@ class PairingAdmin(AccountAdmin):
         "shown_code",
         "buttons",
         "shown_status",
-        "user_id",
+        "shown_user",
         "channel",
         "address",
         "shown_agent",
@@ -45,12 +45,12 @@ class PairingAdmin(AccountAdmin):
     )
     list_filter = ("status", "channel")
     search_fields = ("code", "user_id", "address")
-    readonly_fields = ("age", "expiry", "buttons")
+    readonly_fields = ("age", "expiry", "buttons", "shown_user")
     fields = (
         "buttons",
         "code",
         "status",
-        "user_id",
+        "shown_user",
         "sender_id",
         "channel",
         "chat_id",
@@ -82,6 +82,12 @@ class PairingAdmin(AccountAdmin):
         over = row.approved_until if row.status == Pairing.Status.APPROVED else row.expires_at
         open_ = row.status in (Pairing.Status.PENDING, Pairing.Status.APPROVED)
         return "expired" if open_ and over and over <= timezone.now() else row.status
+
+    @admin.display(description="user id", ordering="user_id")
+    def shown_user(self, row: Pairing) -> str:
+        open_ = self.shown_status(row) in ("pending", "approved")
+        takes = "(takes the first name it claims)" if open_ and row.proof else "-"
+        return row.user_id or takes
 
     @admin.display(description="browser")
     def shown_agent(self, row: Pairing) -> str:

@@ -41,6 +41,8 @@ class UserAdmin(SuperuserAdmin, DjangoUserAdmin):
         principal = acting(request)
         if principal.is_superuser:
             return User.objects.all()
+        if not principal.is_admin:
+            return User.objects.none()
         return User.objects.in_account(principal.account)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -49,6 +51,10 @@ class UserAdmin(SuperuserAdmin, DjangoUserAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
+        if not change:
+            # Without a membership no door opens; more than looking is another decision.
+            account = Account.objects.get(slug=acting(request).account)
+            Membership.objects.create(user=obj, account=account, role=Membership.Role.VIEWER)
         if change and not obj.is_active and "is_active" in form.changed_data:
             revocation.user(principal=acting(request), user=obj)
         elif change and {"is_staff", "is_superuser"} & set(form.changed_data):

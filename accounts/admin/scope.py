@@ -45,7 +45,16 @@ class AccountAdmin(ModelAdmin):
         principal = acting(request)
         if principal.is_superuser:
             return rows
+        if not principal.is_admin:
+            return rows.none()
         return rows.filter(**{self.account_path: principal.account})
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Without the account, whose choices are every tenant's name, for who sees only one."""
+        shown = super().get_list_filter(request)
+        if acting(request).is_superuser:
+            return shown
+        return [one for one in shown if one != "account"]
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return acting(request).is_admin

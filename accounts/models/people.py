@@ -44,15 +44,25 @@ class Account(models.Model):
 
 class UserQuerySet(models.QuerySet["User"]):
     def in_account(self, slug: str) -> UserQuerySet:
-        """The account's people: its members and, in `default`, those who are members nowhere."""
+        """The account's people: its members and, in `default`, superusers."""
         there = Q(memberships__account__slug=slug)
         if slug == DEFAULT_ACCOUNT:
-            there |= Q(memberships__isnull=True)
+            there |= Q(is_superuser=True)
         return self.filter(there).distinct()
+
+    def nowhere(self) -> UserQuerySet:
+        """Those whom no account lets in."""
+        return self.filter(memberships__isnull=True, is_superuser=False)
 
 
 class UserManager(DjangoUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
-    pass
+    def create_superuser(self, *args: Any, **kwargs: Any) -> User:
+        """Django's, and an owner of the default account."""
+        with transaction.atomic():
+            user: User = super().create_superuser(*args, **kwargs)
+            role = Membership.Role.OWNER
+            Membership.objects.create(user=user, account=Account.default(), role=role)
+        return user
 
 
 class User(AbstractUser):

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import Pairing, user_handle
+from accounts.models import Account, Pairing, User, user_handle
 from accounts.services import identity
 from accounts.services.pairing_requests import BROWSER
 from accounts.services.pairing_words import is_sender_id
 from realtime.core.principal import Principal
 
+# What says that somebody of an account (its slug) has a user id already: apps above add to it.
+in_use: list[Callable[[str, str], bool]] = []
+
 
 def recognise(sender_id: str, *, claimed_id: str = "") -> Principal | None:
     """The principal of a paired device; None for anything else.
 
-    The user id is the one bound at the pairing. Where none was, the first one claimed is bound now
-    and for good; of two claims at once one wins.
+    The user id is the one bound at the pairing. Where none was, the first free one claimed is bound
+    now and for good; nobody saw the claim, so an id that somebody has already is not given.
     """
     if not is_sender_id(sender_id):
         return None
@@ -23,10 +29,27 @@ def recognise(sender_id: str, *, claimed_id: str = "") -> Principal | None:
     row = paired.filter(sender_id=sender_id, channel=BROWSER, proof=True).first()
     if row is None:
         return None
-    if not row.user_id and claimed_id and not identity.is_shut_out(row.account.slug, claimed_id):
-        Pairing.objects.filter(pk=row.pk, user_id="").update(user_id=claimed_id)
-        row.refresh_from_db(fields=["user_id"])
+    if not row.user_id and claimed_id:
+        _bind(row, claimed_id)
     return principal_of(row)
+
+
+@transaction.atomic
+def _bind(row: Pairing, user_id: str) -> None:
+    # One at a time in the account: two devices must not both find the id free.
+    Account.objects.select_for_update(no_key=True).get(pk=row.account.pk)
+    if not _is_taken(row.account, user_id):
+        Pairing.objects.filter(pk=row.pk, user_id="").update(user_id=user_id)
+    row.refresh_from_db(fields=["user_id"])
+
+
+def _is_taken(account: Account, user_id: str) -> bool:
+    bound = Pairing.objects.filter(account=account, user_id=user_id)
+    return (
+        User.objects.filter(username=user_id).exists()
+        or bound.filter(status=Pairing.Status.APPROVED).exists()
+        or any(somebody_has(account.slug, user_id) for somebody_has in in_use)
+    )
 
 
 def principal_of(row: Pairing) -> Principal | None:

@@ -7,16 +7,14 @@ from realtime.core.principal import Principal
 
 
 def role_in(user: User, account: Account) -> str | None:
-    """The role of `user` in `account`; None: no business there."""
+    """The role of `user` in `account`; None: no business there.
+
+    A membership alone gives a role, whatever other flags say; superusers are owners everywhere.
+    """
     if user.is_superuser:
         return Membership.Role.OWNER.value
-    memberships = list(user.memberships.all())
-    for membership in memberships:
-        if membership.account_id == account.pk:
-            return membership.role
-    if memberships or account.slug != DEFAULT_ACCOUNT:
-        return None
-    return Membership.Role.ADMIN.value if user.is_staff else Membership.Role.VIEWER.value
+    membership = user.memberships.filter(account=account).first()
+    return membership.role if membership else None
 
 
 def principal_of(
@@ -39,7 +37,13 @@ def principal_of(
 
 
 def is_shut_out(account: str, user_id: str) -> bool:
-    """Whether `user_id` names a deactivated user of the account, whatever else is shown."""
+    """Whether `user_id` names a user who may not act in the account, whatever else is shown.
+
+    That is a deactivated one or, in `default`, one who is a member of no account (any more).
+    """
     if not user_id:
         return False
-    return User.objects.in_account(account).filter(username=user_id, is_active=False).exists()
+    named = User.objects.filter(username=user_id)
+    if named.in_account(account).filter(is_active=False).exists():
+        return True
+    return account == DEFAULT_ACCOUNT and named.nowhere().exists()

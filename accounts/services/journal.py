@@ -49,6 +49,13 @@ def actor(principal: Principal) -> str:
 
 
 def _user_of(principal: Principal) -> User | None:
-    if principal.via in {"", "command"}:
+    """The user that this principal is, proved; an id that was claimed or lent is nobody's."""
+    named = User.objects.filter(username=principal.id)
+    if not principal.is_superuser:  # they act in accounts that are not theirs
+        named = named.in_account(principal.account)
+    if principal.via == "api_key":
+        keys = [handle[4:] for handle in principal.handles if handle.startswith("key:")]
+        named = named.filter(api_keys__pk__in=keys)
+    elif principal.via not in {"session", "jwt"}:
         return None
-    return User.objects.filter(username=principal.id).first()
+    return named.first()

@@ -144,7 +144,9 @@ def _decide(
     if not code.strip():
         raise InvalidParams("code is required")
     gone = NotFound(f"pairing code {printable(code.strip())[:64]} not found or expired")
-    row = _rows(principal).pending(now).filter(code=code.strip().upper()[:64]).first()
+    waiting = _rows(principal).pending(now)
+    # PostgreSQL takes no NUL, not even to look for it.
+    row = None if "\x00" in code else waiting.filter(code=code.strip().upper()[:64]).first()
     if row is None:
         raise gone
     changes.update(decided_by=journal.actor(principal), decided_at=now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_slug
 from django.db import transaction
 
 from accounts.models import Account, Membership, User
@@ -35,7 +34,7 @@ def create(*, username: str, password: str | None, role: str, account: str) -> M
 
 def _account(slug: str) -> Account:
     try:
-        validate_slug(slug)
+        Account(slug=slug, name=slug).clean_fields()
     except ValidationError as error:
         raise InvalidParams(f"account {slug!r}: {' '.join(error.messages)}") from None
     return Account.objects.get_or_create(slug=slug, defaults={"name": slug})[0]

@@ -6,6 +6,7 @@ A row of the outbox carries the news, so every process hears, whoever revoked.
 from __future__ import annotations
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import Account, ApiKey, Membership, Pairing, User
@@ -29,15 +30,13 @@ def user(*, principal: Principal, user: User) -> None:
 
 @transaction.atomic
 def delete_user(*, principal: Principal, user: User) -> None:
-    """Delete a person, with keys and tokens; devices bound to the name end too."""
+    """Delete a person, with keys and tokens; what else acts under the name ends too."""
     _require_over(principal, user)
     user.end_sessions()
     slugs = {user.home().slug, *user.memberships.values_list("account__slug", flat=True)}
-    bound = Pairing.objects.filter(
-        account__slug__in=slugs, user_id=user.username, status=Pairing.Status.APPROVED
-    )
-    for pairing in bound:
-        _end_device(principal, pairing)
+    _end_devices(principal, user, slugs)
+    for foreign in _keys(slugs).filter(owner_id=user.username).exclude(user=user):
+        key(principal=principal, key=foreign)
     journal.decided("access.revoked", principal=principal, row=user, action="deleted")
     user.delete()
 
@@ -60,7 +59,7 @@ def device(*, principal: Principal, pairing: Pairing) -> None:
 
 @transaction.atomic
 def set_role(*, principal: Principal, user: User, account: Account, role: str) -> Membership:
-    """Make `user` a member of `account` with `role`; sockets with the old role are closed."""
+    """Make `user` a member of `account` with `role`; what has the old role ends."""
     _require_over(principal, user)
     if rank(role) > rank(principal.role):
         raise RoleTooLow(f"permission denied: role {role} is beyond your own authority")
@@ -68,30 +67,59 @@ def set_role(*, principal: Principal, user: User, account: Account, role: str) -
     membership, _ = Membership.objects.update_or_create(
         user=user, account=account, defaults={"role": role}
     )
-    user.disconnect()
+    user.end_sessions()
     journal.decided("access.changed", principal=principal, row=membership, action=f"role {role}")
     return membership
 
 
 @transaction.atomic
 def remove_member(*, principal: Principal, membership: Membership) -> None:
-    """Take a membership away."""
-    _require_over(principal, membership.user)
-    membership.user.disconnect()
+    """Take a membership away, with all that acts in the account under the person's name.
+
+    Who is left without any is no staff either.
+    """
+    user, slugs = membership.user, {membership.account.slug}
+    _require_over(principal, user)
+    user.end_sessions()
+    _end_devices(principal, user, slugs)
+    for theirs in _keys(slugs).filter(Q(user=user) | Q(owner_id=user.username)):
+        key(principal=principal, key=theirs)
     journal.decided("access.revoked", principal=principal, row=membership, action="removed")
     membership.delete()
+    if User.objects.nowhere().filter(pk=user.pk).update(is_staff=False):
+        user.is_staff = False
+
+
+def _keys(slugs: set[str]) -> QuerySet[ApiKey]:
+    return ApiKey.objects.filter(account__slug__in=slugs, revoked_at=None)
+
+
+def _end_devices(principal: Principal, user: User, slugs: set[str]) -> None:
+    """End the devices bound to the person's name, and refuse those that ask to be."""
+    theirs = Pairing.objects.select_related("account").filter(
+        account__slug__in=slugs, user_id=user.username
+    )
+    for pairing in theirs.filter(status=Pairing.Status.APPROVED):
+        _end_device(principal, pairing)
+    for pairing in theirs.filter(status=Pairing.Status.PENDING):
+        _move(principal, pairing, Pairing.Status.DENIED)
 
 
 def _end_device(principal: Principal, pairing: Pairing) -> bool:
-    now = timezone.now()
-    moved = Pairing.objects.filter(pk=pairing.pk).move(
-        Pairing.Status.REVOKED, decided_by=journal.actor(principal), decided_at=now
-    )
+    moved = _move(principal, pairing, Pairing.Status.REVOKED)
     if moved:
         announce(addresses.handle(pairing.handle), Event(DISCONNECT))
-        resolved = Event("device.pair.resolved", {"action": "revoked"})
+    return moved
+
+
+def _move(principal: Principal, pairing: Pairing, to: Pairing.Status) -> bool:
+    moved = Pairing.objects.filter(pk=pairing.pk).move(
+        to, decided_by=journal.actor(principal), decided_at=timezone.now()
+    )
+    if moved:
+        resolved = Event("device.pair.resolved", {"action": to.value})
         announce(addresses.admins(pairing.account.slug), resolved)
-        journal.decided("pairing.decided", principal=principal, row=pairing, action="revoked")
+        journal.decided("pairing.decided", principal=principal, row=pairing, action=to.value)
     return bool(moved)
 
 

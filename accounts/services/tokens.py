@@ -41,6 +41,8 @@ def issue(*, user: User) -> dict[str, str]:
     """A new family and its first pair of tokens: {"access", "refresh"}. Raises BadCredentials."""
     if not user.is_active:
         raise BadCredentials("user is not active")
+    if identity.role_in(user, user.home()) is None:
+        raise BadCredentials("user is a member of no account")
     family = RefreshFamily(user=user)
     pair, jti = _pair(family)
     family.jti, family.expires_at = jti, timezone.now() + RefreshToken.lifetime
@@ -58,7 +60,9 @@ def refresh(*, refresh: str) -> dict[str, str]:
     with transaction.atomic():
         # Raising inside would roll back the end of the family.
         family = _family(RefreshFamily.objects.select_for_update(of=("self",)), claims)
-        if family is not None and family.jti == claims.jti:
+        if family is not None and principal_of(family) is None:
+            _end(family)
+        elif family is not None and family.jti == claims.jti:
             pair, jti = _pair(family)
             RefreshFamily.objects.filter(pk=family.pk).update(
                 jti=jti, expires_at=timezone.now() + RefreshToken.lifetime

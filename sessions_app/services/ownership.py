@@ -55,3 +55,8 @@ def open_session(*, principal: Principal, key: str, agent: str) -> Session:
             return Session.objects.create(account=account, key=key, owner=principal.id, agent=agent)
     except IntegrityError:
         return owned_session(principal, key, lock=True)
+
+
+def owns_any(account: str, user_id: str) -> bool:
+    """Whether sessions of the account (its slug) belong to this user id."""
+    return Session.objects.filter(account__slug=account, owner=user_id).exists()

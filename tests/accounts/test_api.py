@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import ApiKey, Pairing, User
 from accounts.services import journal, keys, tokens
-from tests.accounts.conftest import GATEWAY_TOKEN, PASSWORD, Ask, bearer
+from tests.accounts.conftest import GATEWAY_TOKEN, PASSWORD, Ask, bearer, person
 
 
 def access(user: User) -> APIClient:
@@ -119,8 +119,9 @@ def test_every_bearer_is_heard_and_anything_else_is_401(alice: User, nobody: API
 
 
 def test_a_user_who_is_no_operator_is_403(default: Any, nobody: APIClient) -> None:
-    viewer = User.objects.create_user("viewer")
-    assert refusal(access(viewer).get("/api/auth/keys/"))[0] == 403
+    answer = access(person("viewer", default, "viewer")).get("/api/auth/keys/")
+    assert refusal(answer)[0] == 403
+    assert answer.json()["error"]["code"] == "FORBIDDEN"
 
 
 def test_a_session_is_heard_from_staff_with_csrf_only(
@@ -255,3 +256,53 @@ def test_nobody_else_decides_or_sees_a_pairing(
 def test_an_unknown_status_is_refused_with_what_is_allowed(boss: User) -> None:
     status, message = refusal(access(boss).get("/api/pairings/?status=odd"))
     assert status == 400 and "pending" in message
+
+
+# --- what is no fault of ours ---
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/auth/token/",
+        "/api/auth/refresh/",
+        "/api/auth/keys/",
+        "/api/pairings/ABCDEFGH/approve/",
+    ],
+)
+def test_json_of_any_depth_is_400(boss: User, path: str) -> None:
+    answer = access(boss).post(path, "[" * 100_000, content_type="application/json")
+    assert refusal(answer)[0] == 400
+
+
+# "p=abc", "p=\0", "p=9999999999999999999999", nonsense
+@pytest.mark.parametrize("cursor", ["cD1hYmM=", "cD0A", "cD05OTk5OTk5OTk5OTk5OTk5OTk5OTk5", "???"])
+@pytest.mark.parametrize("path", ["/api/pairings/", "/api/auth/keys/", "/api/connections/"])
+def test_an_odd_cursor_is_not_found_or_empty(boss: User, path: str, cursor: str) -> None:
+    answer = access(boss).get(path, {"cursor": cursor})
+    assert answer.status_code in (404, 200)
+    assert answer.status_code == 404 and refusal(answer) or answer.json()["results"] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/pairings/%00/approve/",
+        "/api/pairings/%00/deny/",
+        "/api/pairings/%00/revoke/",
+        "/api/connections/%00/disconnect/",
+    ],
+)
+def test_a_nul_in_a_path_is_not_found(boss: User, path: str) -> None:
+    assert refusal(access(boss).post(path, format="json"))[0] == 404
+
+
+@pytest.mark.parametrize("body", ["null", ""])
+def test_no_body_is_an_empty_object_where_nothing_is_required(
+    ask: Ask, boss: User, body: str
+) -> None:
+    path = f"/api/pairings/{ask().code}/approve/"
+    assert access(boss).post(path, body, content_type="application/json").status_code == 200
+    assert refusal(access(boss).post("/api/auth/token/", body, content_type="application/json"))[
+        0
+    ] in (400, 401)

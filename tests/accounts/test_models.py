@@ -84,10 +84,16 @@ def test_a_user_is_a_member_of_an_account_once(alice: User, default: Account) ->
         Membership.objects.create(user=alice, account=default, role="viewer")
 
 
-def test_people_without_membership_are_in_the_default_account(
+def test_people_are_where_they_are_members_and_superusers_in_the_default_account_too(
     alice: User, other_boss: User, other: Account
 ) -> None:
-    User.objects.create_user("loose")
+    User.objects.create_user("loose", is_staff=True)
+    User.objects.create_user("root", is_superuser=True)
     names = User.objects.in_account("default").values_list("username", flat=True)
-    assert set(names) == {"alice", "loose"}
+    assert set(names) == {"alice", "root"}
     assert [user.username for user in User.objects.in_account("other")] == ["otherboss"]
+    assert [user.username for user in User.objects.nowhere()] == ["loose"]
+
+
+def test_a_superuser_is_made_an_owner_of_the_default_account(root: User) -> None:
+    assert [(m.account.slug, m.role) for m in root.memberships.all()] == [("default", "owner")]

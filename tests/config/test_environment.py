@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import stat
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -29,7 +30,27 @@ def env(tmp_path):
         (lambda env: env.origins("X"), "https://chat.example/path"),
         (lambda env: env.origins("X"), "https://a.example,https://user@b.example"),
         (lambda env: env.networks("X"), "10.0.0.0/99"),
+        (lambda env: env.origins("X"), "https://*.chat.example"),
+        (lambda env: env.origins("X"), "https://chat.example:"),
+        (lambda env: env.origins("X"), "https://chat.example:0"),
+        (lambda env: env.origins("X"), "https://chat.example:99999"),
+        (lambda env: env.origins("X"), "https://chat example"),
+        (lambda env: env.origins("X"), "https://chat.example https://b.example"),
+        (lambda env: env.hosts("X", ["a"]), ""),
+        (lambda env: env.hosts("X", ["a"]), " , "),
+        (lambda env: env.hosts("X", ["a"]), "https://chat.example"),
+        (lambda env: env.hosts("X", ["a"]), "chat.example:8000"),
+        (lambda env: env.hosts("X", ["a"]), "*.chat.example"),
+        (lambda env: env.hosts("X", ["a"]), "."),
         (lambda env: env.redis("X"), "http://cache"),
+        (lambda env: env.redis("X"), "redis://cache:port/0"),
+        (lambda env: env.redis("X"), "redis://cache:99999"),
+        (lambda env: env.redis("X"), "redis://[::1"),
+        (lambda env: env.database("X", ""), "sqlite"),
+        (lambda env: env.database("X", ""), "postgres"),
+        (lambda env: env.database("X", ""), "sqlite:///"),
+        (lambda env: env.database("X", ""), "postgres://host"),
+        (lambda env: env.database("X", ""), "postgres://host:port/name"),
         (lambda env: env.database("X", ""), "mysql://host/name"),
     ],
 )
@@ -48,10 +69,60 @@ def test_good_values_are_read(env, monkeypatch):
         (" a , ,b ", lambda: env.items("X"), ["a", "b"]),
         ("HTTPS://Chat.example:8443", lambda: env.origins("X"), ["https://chat.example:8443"]),
         ("*", lambda: env.origins("X"), ["*"]),
+        ("https://a.b:443", lambda: env.origins("X"), ["https://a.b"]),
+        (
+            "http://a.b:80,http://a.b:443",
+            lambda: env.origins("X"),
+            ["http://a.b", "http://a.b:443"],
+        ),
+        ("http://[::1]:8000", lambda: env.origins("X"), ["http://[::1]:8000"]),
+        (
+            "Chat.example,.b.c,[::1],*",
+            lambda: env.hosts("X", []),
+            ["chat.example", ".b.c", "[::1]", "*"],
+        ),
+        ("sqlite:////a/b", lambda: env.database("X", "")["NAME"], "/a/b"),
+        ("postgres://u:p@h:1/n", lambda: env.database("X", "")["NAME"], "n"),
+        ("unix:///run/redis", lambda: env.redis("X"), "unix:///run/redis"),
+        ("", lambda: env.redis("X"), ""),
         ("10.0.0.0/8,::1", lambda: env.networks("X"), ["10.0.0.0/8", "::1"]),
     ]:
         monkeypatch.setenv("X", value)
         assert read() == expected
+
+
+def test_bounds_are_written_as_people_write_them(env, monkeypatch):
+    monkeypatch.setenv("X", "-1")
+    for read, words in [
+        (lambda: env.whole("X", 1), "a whole number from 0 to 9007199254740992"),
+        (lambda: env.seconds("X", 1, least=0.1), "seconds from 0.1 to 1000000000"),
+    ]:
+        with pytest.raises(ImproperlyConfigured) as refused:
+            read()
+        assert words in str(refused.value)
+
+
+def test_the_home_is_made_or_closed_to_others(env, tmp_path, monkeypatch):
+    for name, before in [("new/er", None), ("open", 0o755), ("group", 0o770), ("kept", 0o500)]:
+        home = tmp_path / name
+        if before is not None:
+            home.mkdir()
+            home.chmod(before)
+        monkeypatch.setenv("X", str(home))
+        assert env.home("X", tmp_path) == home
+        assert stat.S_IMODE(home.stat().st_mode) == (0o500 if before == 0o500 else 0o700)
+
+
+def test_a_home_that_cannot_be_one_is_refused(env, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    for path in (tmp_path / "file", tmp_path / "file" / "below", shared):
+        monkeypatch.setenv("X", str(path))
+        with pytest.raises(ImproperlyConfigured, match=r"^X: .* is not allowed; it takes .+"):
+            env.home("X", tmp_path)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
 
 
 def test_a_password_in_a_refused_url_is_not_shown(env, monkeypatch):
@@ -102,6 +173,11 @@ def test_an_unset_secret_is_refused_where_several_hosts_must_agree(env, tmp_path
         ("GATEWAY_TOKEN", "", "GATEWAY_TOKEN: "),
         ("DEFAULT_AGENT", "nobody", "DEFAULT_AGENT: 'nobody'"),
         ("SECRET_KEY", "short", "SECRET_KEY: "),
+        ("DATABASE_URL", "sqlite", "DATABASE_URL: 'sqlite'"),
+        ("TRUNKLINE_HOME", str(Path(__file__)), "TRUNKLINE_HOME: "),
+        ("REDIS_URL", "redis://cache:port", "REDIS_URL: "),
+        ("ALLOWED_HOSTS", "", "ALLOWED_HOSTS: "),
+        ("ALLOWED_ORIGINS", "https://*.a.b", "ALLOWED_ORIGINS: "),
     ],
 )
 def test_the_server_refuses_to_start_on_a_wrong_setting(tmp_path, name, value, words):

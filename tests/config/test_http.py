@@ -50,6 +50,41 @@ def test_errors_of_the_api_are_json_of_one_shape(quiet, method, path, status, co
     assert answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize(
+    "path", ["/api", "/api/", "/api/nothing", "/api/pairings/%00/approve/", "/api/a%0Ab", "/v1"]
+)
+def test_a_path_of_the_api_that_is_none_is_json(settings, debug, path):
+    settings.DEBUG = debug
+    client = Client(raise_request_exception=False, enforce_csrf_checks=True)
+    for answer in (client.get(path), client.post(path)):
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("path", ["/api/schema/", "/api/docs/"])
+@pytest.mark.parametrize(
+    ("more", "status"), [({"query_params": {"format": "zzz"}}, 404), ({"method": "PUT"}, 405)]
+)
+def test_the_documents_errors_are_json_too(quiet, path, more, status):
+    answer = quiet.generic(**{"method": "GET", "path": path} | more)
+    assert answer.status_code == status
+    assert answer["Content-Type"] == "application/json"
+    assert answer.json()["error"]["message"]
+
+
+def test_the_documents_still_come_in_their_own_formats(client):
+    assert client.get("/api/schema/").status_code == 200
+    assert client.get("/api/schema/", {"format": "json"}).json()["openapi"]
+    assert "text/html" in client.get("/api/docs/")["Content-Type"]
+
+
+def test_json_nested_too_deeply_is_a_complaint_before_log_in(quiet):
+    answer = quiet.post("/api/auth/token/", "[" * 100_000, content_type="application/json")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "INVALID_REQUEST"
+
+
 @pytest.mark.parametrize(
     "body", ["", "nonsense", "[]", "null", '{"username":', '{"username":{},"password":[]}', "\x00"]
 )

@@ -229,6 +229,23 @@ def test_pairings_are_not_made_or_deleted_by_hand(ask: Ask, root: User, at_admin
     assert Pairing.objects.get().status == "pending"
 
 
+def test_a_device_that_may_still_choose_its_name_is_shown_as_such(
+    ask: Ask, boss: User, admin: Principal, at_admin: LogIn
+) -> None:
+    words = "(takes the first name it claims)"
+    client = at_admin(boss)
+    named = ask(user_id="carol")
+    assert words not in client.get(LIST).content.decode()
+    pairing.deny(principal=admin, code=named.code)
+    waiting = ask(user_id="")
+    assert words in client.get(LIST).content.decode()
+    pairing.approve(principal=admin, code=waiting.code)
+    row = Pairing.objects.get(code=waiting.code)
+    assert words in client.get(f"{LIST}{row.pk}/change/").content.decode()
+    pairing.revoke(principal=admin, sender_id=waiting.sender_id)
+    assert words not in client.get(LIST).content.decode()
+
+
 def test_an_outlived_request_has_no_buttons(ask: Ask, boss: User, at_admin: LogIn) -> None:
     ask()
     Pairing.objects.update(expires_at="2020-01-01T00:00Z")

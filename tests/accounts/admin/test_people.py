@@ -104,7 +104,30 @@ def test_ones_own_new_password_keeps_this_session_and_ends_the_others(
 def test_a_new_user_has_a_password_form(at_root: Client) -> None:
     new = {"password1": "another one 43", "password2": "another one 43"}
     press(at_root, f"{USERS}add/", username="carol", **new, usable_password="true")
-    assert User.objects.get(username="carol").check_password("another one 43")
+    carol = User.objects.get(username="carol")
+    assert carol.check_password("another one 43")
+    assert [(m.account.slug, m.role) for m in carol.memberships.all()] == [("default", "viewer")]
+
+
+def test_staff_who_are_members_nowhere_see_nothing(
+    boss: User, alice: User, at_admin: LogIn
+) -> None:
+    boss.memberships.all().delete()
+    client = at_admin(boss)
+    for path in (USERS, ACCOUNTS, MEMBERS, f"{USERS}{alice.pk}/change/"):
+        assert client.get(path).status_code == 403
+    assert "alice" not in client.get("/admin/").content.decode()
+    assert client.get("/api/pairings/").status_code == 401
+
+
+def test_the_names_of_other_tenants_are_for_superusers(
+    boss: User, alice: User, other: Account, root: User, at_admin: LogIn
+) -> None:
+    Membership.objects.create(user=root, account=other, role="owner")
+    assert "account__id__exact" in at_admin(root).get(MEMBERS).content.decode()
+    page = at_admin(boss).get(MEMBERS).content.decode()
+    assert "role__exact" in page
+    assert "account__id__exact" not in page and ">other<" not in page
 
 
 def test_a_new_role_goes_through_the_service(

@@ -54,6 +54,8 @@ def test_create_user_by_default_makes_an_operator_without_password(db: None) -> 
     [
         (("alice",), "user alice exists already"),
         (("carol", "--account", "no pe"), "account 'no pe': "),
+        (("carol", "--account", "Acme"), "account 'Acme': "),
+        (("carol", "--account", "a" * 65), "at most 64"),
         (("carol", "--password", ""), "the password is empty"),
         (("a b",), "valid username"),
         (("x" * 151,), "at most 150"),

@@ -15,6 +15,7 @@ from accounts.services import credentials, devices, journal, keys, pairing, revo
 from realtime.core.credentials import PendingPairing
 from realtime.core.errors import BadCredentials, InvalidParams, Revoked
 from realtime.core.principal import Principal
+from sessions_app.models import Session
 from tests.accounts.conftest import GATEWAY_TOKEN, Ask, Connect, person
 
 REFUSED = "permission denied: valid token or active pairing required"
@@ -192,6 +193,27 @@ def test_a_device_without_a_user_binds_the_first_one_for_good(
     assert connect(sender_id=waiting.sender_id, user_id="bob").id == "alice"
 
 
+def test_a_device_without_a_user_cannot_claim_what_somebody_has(
+    connect: Connect,
+    ask: Ask,
+    admin: Principal,
+    bob: User,
+    other_boss: User,
+    default: Account,
+    other: Account,
+) -> None:
+    for user_id in ("", "carol"):
+        waiting = ask(user_id=user_id)
+        pairing.approve(principal=admin, code=waiting.code)
+        if not user_id:
+            late = waiting
+    Session.objects.create(account=default, key="s", owner="erin", agent="echo")
+    Session.objects.create(account=other, key="s", owner="dave", agent="echo")
+    for taken in ("boss", "bob", "otherboss", "carol", "erin"):
+        assert connect(sender_id=late.sender_id, user_id=taken).id == ""
+    assert connect(sender_id=late.sender_id, user_id="dave").id == "dave"
+
+
 def test_a_first_claim_that_comes_second_gets_the_id_of_the_first(
     connect: Connect, ask: Ask, admin: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +224,7 @@ def test_a_first_claim_that_comes_second_gets_the_id_of_the_first(
         Pairing.objects.filter(user_id="").update(user_id="bob")
         return False
 
-    monkeypatch.setattr(devices.identity, "is_shut_out", overtaken)
+    monkeypatch.setattr(devices, "in_use", [overtaken])
     assert connect(sender_id=waiting.sender_id, user_id="alice").id == "bob"
 
 
@@ -298,20 +320,42 @@ def test_any_other_bearer_is_refused(db: None, token: str) -> None:
 # --- users ---
 
 
-def test_roles_come_from_the_membership_or_the_flags(
+def test_a_role_comes_from_the_membership_alone(
     default: Account, other: Account, alice: User, root: User
 ) -> None:
-    loose = User.objects.create_user("loose")
-    staff = User.objects.create_user("staff", is_staff=True)
     assert credentials.of_user(user=alice).role == "operator"
-    assert credentials.of_user(user=loose).role == "viewer"
-    assert credentials.of_user(user=staff).role == "admin"
     assert credentials.of_user(user=root).role == "owner"
     assert credentials.of_user(user=root, account=other).account == "other"
     with pytest.raises(BadCredentials):
         credentials.of_user(user=alice, account=other)
+
+
+@pytest.mark.parametrize("is_staff", [False, True])
+def test_who_is_a_member_nowhere_gets_in_nowhere(
+    default: Account, other: Account, ask: Ask, connect: Connect, is_staff: bool
+) -> None:
+    alice = person("alice", default, "admin", is_staff=is_staff)
+    pair, key, waiting = tokens.issue(user=alice), key_of(alice), ask()
+    Pairing.objects.update(status="approved", approved_until=timezone.now() + dt.timedelta(1))
+    alice.memberships.all().delete()
+    for account in (None, default, other):
+        with pytest.raises(BadCredentials):
+            credentials.of_user(user=alice, account=account)
+    for token in (pair["access"], key):
+        with pytest.raises(BadCredentials):
+            credentials.bearer(token=token)
+    for shown in (
+        {"token": key},
+        {"sender_id": waiting.sender_id},
+        {},
+        {"token": GATEWAY_TOKEN},
+    ):
+        with pytest.raises(BadCredentials):
+            connect(**shown, user_id="alice")
     with pytest.raises(BadCredentials):
-        credentials.of_user(user=loose, account=other)
+        tokens.refresh(refresh=pair["refresh"])
+    with pytest.raises(BadCredentials):
+        tokens.issue(user=alice)
 
 
 # --- the check after joining ---

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from accounts.models import Account, ApiKey, Membership, Pairing, User
-from accounts.services import credentials, journal, keys, revocation
-from realtime.core.errors import NotFound, RoleTooLow
+from accounts.services import credentials, journal, keys, pairing, revocation, tokens
+from realtime.core.errors import BadCredentials, NotFound, RoleTooLow
 from realtime.core.principal import Principal
 from tests.accounts.conftest import person
 
@@ -110,10 +110,77 @@ def test_a_first_membership_closes_the_sockets_where_they_were(other: Account, s
     assert shut() == {"user:default:loose", "user:other:loose"}
 
 
+def test_a_new_role_ends_the_tokens_of_the_old_one(
+    admin: Principal, alice: User, default: Account
+) -> None:
+    pair = tokens.issue(user=alice)
+    revocation.set_role(principal=admin, user=alice, account=default, role="viewer")
+    with pytest.raises(BadCredentials):
+        tokens.recognise(pair["access"])
+    with pytest.raises(BadCredentials):
+        tokens.refresh(refresh=pair["refresh"])
+
+
 def test_a_removed_member_is_disconnected(admin: Principal, alice: User, shut: Any) -> None:
+    pair = tokens.issue(user=alice)
     revocation.remove_member(principal=admin, membership=alice.memberships.get())
     assert not alice.memberships.exists()
     assert shut() == {"user:default:alice"}
+    alice.refresh_from_db()
+    assert alice.session_epoch == 1
+    with pytest.raises(BadCredentials):
+        tokens.refresh(refresh=pair["refresh"])
+
+
+def test_who_loses_the_last_membership_is_no_staff(
+    boss: User, other: Account, default: Account, root: User
+) -> None:
+    Membership.objects.create(user=boss, account=other, role="admin")
+    for account, staff in ((other, True), (default, False)):
+        membership = boss.memberships.get(account=account)
+        revocation.remove_member(principal=journal.command_line(), membership=membership)
+        boss.refresh_from_db()
+        assert boss.is_staff is staff
+    membership = root.memberships.get()
+    revocation.remove_member(principal=journal.command_line(), membership=membership)
+    root.refresh_from_db()
+    assert root.is_staff and credentials.of_user(user=root).role == "owner"
+
+
+@pytest.mark.parametrize("verb", ["remove_member", "delete_user"])
+def test_what_acts_under_the_name_in_the_account_ends_with_the_person(
+    verb: str, alice: User, bob: User, other_boss: User, ask: Any, admin: Principal, shut: Any
+) -> None:
+    paired, waiting = ask(), ask()
+    pairing.approve(principal=admin, code=paired.code)
+    bobs, there = ask(user_id="bob"), ask(tenant="other", address="10.0.0.2")
+    by = journal.command_line()
+    pairing.approve(principal=by, code=bobs.code)
+    pairing.approve(principal=by, code=there.code)
+    lent = keys.create(principal=by, name="lent", user=bob, owner_id="alice").row
+    kept = keys.create(principal=by, name="kept", user=bob).row
+    away = keys.create(principal=by, name="away", user=other_boss, owner_id="alice").row
+    if verb == "remove_member":
+        revocation.remove_member(principal=admin, membership=alice.memberships.get())
+    else:
+        revocation.delete_user(principal=admin, user=alice)
+    states = dict(Pairing.objects.values_list("sender_id", "status"))
+    assert states[paired.sender_id] == "revoked"
+    assert states[waiting.sender_id] == "denied"
+    assert states[bobs.sender_id] == states[there.sender_id] == "approved"
+    living = ApiKey.objects.filter(revoked_at=None).values_list("pk", flat=True)
+    assert set(living) == {kept.pk, away.pk}
+    device = Pairing.objects.get(sender_id=paired.sender_id)
+    assert shut() == {"user:default:alice", device.handle, lent.handle}
+
+
+def test_a_key_does_not_come_back_with_the_membership(
+    admin: Principal, alice: User, default: Account
+) -> None:
+    made = keys.create(principal=credentials.of_user(user=alice), name="k")
+    revocation.remove_member(principal=admin, membership=alice.memberships.get())
+    Membership.objects.create(user=alice, account=default, role="operator")
+    assert keys.recognise(made.text) is None
 
 
 def test_a_key_is_ended_once(alice: User, admin: Principal, told: Any) -> None:

@@ -12,7 +12,7 @@ from realtime.core.errors import GatewayError, NotFound, NotOwner
 from realtime.core.principal import Principal
 from sessions_app.models import Session
 from sessions_app.services import chat, sessions
-from sessions_app.services.ownership import find_owned, open_session, owned_session
+from sessions_app.services.ownership import find_owned, open_session, owned_session, owns_any
 
 CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "chat.history": (chat.history, {"session_key": "KEY"}),
@@ -111,3 +111,9 @@ def test_a_key_that_a_parallel_request_took_is_judged_again(
 def test_an_account_that_does_not_exist_gets_no_session(accounts: None) -> None:
     with pytest.raises(NotFound, match="account not found: nowhere"):
         open_session(principal=Principal(id="a", account="nowhere"), key="k", agent="echo")
+
+
+def test_an_id_that_has_sessions_is_in_use_in_its_account_alone(session: Session) -> None:
+    assert owns_any("default", "alice")
+    assert not owns_any("default", "bob")
+    assert not owns_any("other", "alice")
