@@ -8,6 +8,10 @@ WORKERS ?= 1
 
 python := .venv/bin/python
 SQLITE_SUITE := not (live or browser or redis or postgres)
+# No database is touched here: once is enough (tests/test_architecture.py holds this list to that).
+DATABASE_FREE := tests/clients tests/realtime/core tests/realtime/protocols tests/realtime/server \
+	tests/realtime/test_connection.py tests/realtime/test_routing.py \
+	tests/realtime/test_transcripts.py tests/test_architecture.py tests/test_requirements.py
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +25,7 @@ run: .venv/runtime ## Serve on HOST:PORT (127.0.0.1:8000) with WORKERS (1); the 
 test: .venv/dev ## Run every test: on SQLite, then on PostgreSQL, Redis and Chromium
 	@bin/setup services
 	@TEST_DATABASE=sqlite $(python) -m pytest -m "$(SQLITE_SUITE)"
-	@TEST_DATABASE=postgres $(python) -m pytest
+	@TEST_DATABASE=postgres $(python) -m pytest $(addprefix --ignore=,$(DATABASE_FREE))
 
 lint: .venv/dev ## Check style and formatting (ruff)
 	@$(python) -m ruff check .

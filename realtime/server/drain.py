@@ -19,8 +19,6 @@ from realtime.server.http import GatewayHttpProtocol
 logger = structlog.get_logger("gateway")
 
 LOOK_S = 0.02  # how often connections are counted while they end
-FAREWELL_S = 2.0  # for closes to be answered, after the drain; then connections are cut
-CANCELLED_S = 1.0  # for cancelled requests to clean up
 
 
 class GatewayServer(uvicorn.Server):
@@ -29,6 +27,9 @@ class GatewayServer(uvicorn.Server):
     Requests in flight may use what `on_drain` leaves of `drain_s` (seconds). The process then
     exits with status 0. A second signal ends it at once, by that signal.
     """
+
+    farewell_s = 2.0  # for closes to be answered, after the drain; then connections are cut
+    cancelled_s = 1.0  # for cancelled requests to clean up
 
     def __init__(
         self,
@@ -99,12 +100,12 @@ class GatewayServer(uvicorn.Server):
             if isinstance(connection, GatewayHttpProtocol) and connection.is_busy:
                 logger.warning("drain.request_cut", client=connection.client)
                 connection.disconnect()
-        await self._until(lambda: not state.connections and not state.tasks, FAREWELL_S)
+        await self._until(lambda: not state.connections and not state.tasks, self.farewell_s)
         for connection in list(state.connections):
             connection.transport.abort()
         for task in state.tasks:
             task.cancel()
-        await self._until(lambda: not state.connections and not state.tasks, CANCELLED_S)
+        await self._until(lambda: not state.connections and not state.tasks, self.cancelled_s)
 
     async def _until(self, done: Callable[[], bool], within_s: float) -> None:
         loop = asyncio.get_running_loop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 from tests.services import Serve
+from tests.services.people import key_of
 
 FLAGS = [
     "--no-sandbox",
@@ -27,16 +27,9 @@ addEventListener("securitypolicyviolation", (event) =>
 """
 
 PASSWORD = "a-long-and-quiet-afternoon"
-# In one process, because each start of Django takes its time.
-MAKE_PEOPLE = f"""
-import json
-from accounts.services import journal, keys, people
+MAKE_BOSS = f"""
+from accounts.services import people
 people.create(username="boss", password="{PASSWORD}", role="admin", account="default")
-made = {{}}
-for name in ("alice", "bob"):
-    user = people.create(username=name, password=None, role="operator", account="default").user
-    made[name] = keys.create(principal=journal.command_line(), name="browser", user=user).text
-print(json.dumps(made))
 """
 
 INJECT = """
@@ -77,28 +70,23 @@ class Watch:
 
 
 class House:
-    """A running server and its people: alice (owner), bob (stranger), boss (admin)."""
+    """A running server and its people: alice (owner), bob (stranger), boss (admin), and carol, who
+    is the admin of another account.
+    """
 
     def __init__(self, server: Serve) -> None:
         self.server = server
         self.url = server.url
         self.token = server.token
 
-    @property
+    @cached_property
     def admin(self) -> tuple[str, str]:
         """Name and password for the Django admin."""
-        assert self._keys
+        self.server.run("shell", "--no-imports", "-c", MAKE_BOSS)
         return "boss", PASSWORD
 
     def key(self, name: str) -> str:
-        return self._keys[name]
-
-    @cached_property
-    def _keys(self) -> dict[str, str]:
-        keys: dict[str, str] = json.loads(
-            self.server.run("shell", "--no-imports", "-c", MAKE_PEOPLE)
-        )
-        return keys
+        return key_of(name)
 
     def restart(self, *, meanwhile_alice_hears: str, in_session: str) -> None:
         """Kill the server and start it again; what happens between, no socket is told."""

@@ -94,6 +94,30 @@ async def test_a_stranger_cannot_read_a_session_by_its_key(
     await expect(bob.sessions).to_have_count(0)
 
 
+async def test_another_accounts_admin_does_not_find_the_session(
+    house: House, new_context: NewContext
+) -> None:
+    alice = await Visitor.arrive(await new_context(), house.url)
+    await alice.connect("alice", house.key("alice"))
+    await alice.is_in("alice", "operator")
+    await alice.say("not for other accounts")
+    await alice.hears("not for other accounts", "not for other accounts")
+    key = await alice.session_key()
+
+    carol = await Visitor.arrive(await new_context(), house.url)
+    await carol.page.evaluate("key => sessionStorage.setItem('trunkline.session', key)", key)
+    await carol.connect("carol", house.key("carol"))
+    await carol.is_in("carol", "admin")
+    # The key is free in her account: what she says there begins a session of her own.
+    await carol.say("hers")
+    await carol.hears("hers", "hers")
+    await expect(carol.sessions).to_have_count(1)
+    await carol.page.reload()
+    await carol.connect("carol", house.key("carol"))
+    await carol.hears("hers", "hers")
+    await alice.hears("not for other accounts", "not for other accounts")
+
+
 async def test_an_administrator_reads_what_is_in_the_account(
     house: House, new_context: NewContext
 ) -> None:
@@ -171,7 +195,6 @@ async def test_text_is_never_markup(house: House, new_context: NewContext) -> No
     await alice.is_in("alice", "operator")
     await alice.say(BROKEN)
     await alice.hears(BROKEN, BROKEN)
-    await alice.page.locator("#log-title").click()
     await expect(alice.page.locator("#log")).to_contain_text("onerror")
     await expect(alice.page.locator("main img, #log img, main b")).to_have_count(0)
 
@@ -190,6 +213,17 @@ async def test_the_connection_comes_back_by_itself_and_the_history_with_it(
     await alice.hears("still here?", "still here?", "news")
     await alice.say("again")
     await alice.hears("still here?", "still here?", "news", "again", "again")
+
+
+async def test_the_event_log_stands_open_where_there_is_room(
+    house: House, new_context: NewContext
+) -> None:
+    alice = await Visitor.arrive(await new_context(1440, 900), house.url)
+    await alice.connect("alice", house.key("alice"))
+    await alice.is_in("alice", "operator")
+    await expect(alice.page.locator("#log")).to_be_visible()
+    await alice.page.set_viewport_size({"width": 390, "height": 844})
+    await expect(alice.page.locator("#log")).to_be_hidden()
 
 
 async def test_a_telephone_and_a_keyboard_are_enough(house: House, new_context: NewContext) -> None:
@@ -215,3 +249,12 @@ async def test_a_telephone_and_a_keyboard_are_enough(house: House, new_context: 
     await expect(alice.notice).to_have_text("Aborted.")
     await expect(page.get_by_label("Message", exact=True)).to_be_focused()
     assert await page.evaluate("document.documentElement.scrollWidth") == 390
+
+    log = page.locator("#log")
+    await expect(log).to_be_hidden()
+    await keyboard.press("Tab")
+    await keyboard.press("Tab")
+    await expect(page.locator("#log-title")).to_be_focused()
+    await keyboard.press("Enter")
+    await expect(log).to_be_visible()
+    await expect(log).to_contain_text("run.cancelled")

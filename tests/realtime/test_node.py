@@ -104,9 +104,7 @@ async def test_presence_that_others_swept_is_written_again(node, alice):
     assert await rows() == {"c1"}
 
 
-async def test_presence_of_who_left_without_the_database_is_deleted(
-    node, alice, monkeypatch
-):
+async def test_presence_of_who_left_without_the_database_is_deleted(node, alice, monkeypatch):
     await node.services.arrive(arrival(alice, "c1"))
     with monkeypatch.context() as broken:
         broken.setattr("realtime.dispatch.presence.depart", lambda connection: 1 / 0)

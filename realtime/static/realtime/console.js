@@ -189,8 +189,16 @@ $("message").addEventListener("keydown", (event) => {
 stickToEnd($("messages"));
 stickToEnd($("log").closest("aside"));
 
-// A narrow screen shows the chat first.
-if (matchMedia("(max-width: 50rem)").matches) $("sessions-panel").open = false;
+// A narrow screen shows the chat first; a turned or resized one is asked again.
+function openWhen(query, panel) {
+  const room = matchMedia(query);
+  const follow = () => (panel.open = room.matches);
+  room.addEventListener("change", follow);
+  follow();
+}
+
+openWhen("(min-width: 50.01rem)", $("sessions-panel"));
+openWhen("(min-width: 70rem)", $("log-panel"));
 
 const userId = remember(local, USER);
 $("user").value = userId;

@@ -240,9 +240,9 @@ def expected_faults(caplog: pytest.LogCaptureFixture) -> Iterator[set[str]]:
 
 
 async def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> Any:
-    """Wait for `condition()` to be true, looking every few milliseconds; its value."""
+    """Wait for `condition()` to be true, looking every millisecond; its value."""
     deadline = asyncio.get_running_loop().time() + timeout_s
     while not (value := condition()):
         assert asyncio.get_running_loop().time() < deadline, "the condition never came true"
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.001)
     return value

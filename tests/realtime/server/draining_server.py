@@ -46,7 +46,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         if message["text"] == "release":
             released.set()
     print("socket told", message["code"])
-    await asyncio.sleep(0.2)  # what an application does to clean up
+    await asyncio.sleep(0.1)  # what an application does to clean up
     print("socket cleaned up")
 
 
@@ -57,6 +57,10 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     print("lifespan ended")
     await send({"type": "lifespan.shutdown.complete"})
+
+
+class Server(GatewayServer):
+    farewell_s = 0.5
 
 
 async def drain(kind: str, within_s: float) -> None:
@@ -83,7 +87,7 @@ def main() -> None:
         log_config=None,
         timeout_keep_alive=30,
     )
-    server = GatewayServer(
+    server = Server(
         config,
         drain_s=arguments.drain_s,
         on_drain=lambda within_s: drain(arguments.application_drain, within_s),

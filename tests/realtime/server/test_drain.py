@@ -157,6 +157,8 @@ async def test_an_upgrade_while_it_drains_is_refused(server):
     late.upgrade()
     assert (await late.answer()).status == 503
     socket.frame(TEXT, b"release")
+    assert (await socket.closing())[0] == 1012
+    socket.send(close_frame(1012))
     assert await process.ended() == 0
 
 
@@ -183,6 +185,7 @@ async def test_a_failing_drain_does_not_keep_the_process(server):
     await socket.open()
     process.process.send_signal(signal.SIGTERM)
     assert await socket.closing() == (1012, "server restarting")
+    socket.send(close_frame(1012))
     assert await process.ended() == 0
     assert any("drain.failed" in line for line in process.lines)
     process.lines[:] = [line for line in process.lines if "Traceback" not in line]
@@ -197,6 +200,8 @@ async def test_pings_are_answered_while_it_drains(server):
     socket.frame(PING, b"there?")
     assert await socket.read_frame() == (PONG, b"there?")
     socket.frame(TEXT, b"release")
+    assert (await socket.closing())[0] == 1012
+    socket.send(close_frame(1012))
     assert await process.ended() == 0
 
 

@@ -179,14 +179,14 @@ async def test_what_waits_for_the_accept_is_bounded(serve):
 
     served = await serve(hesitant)
     peer = await served.peer()
-    peer.upgrade(rest=frame(TEXT, b"a" * 32 * MIB))
+    peer.upgrade(rest=frame(TEXT, b"a" * 16 * MIB))
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(peer.writer.drain(), 0.5)
+        await asyncio.wait_for(peer.writer.drain(), 0.2)
     (connection,) = served.state.connections
     assert len(connection._held) < MIB
     decide.set()
     assert (await peer.answer()).status == 101
-    assert len(await peer.text()) == 32 * MIB
+    assert len(await peer.text()) == 16 * MIB
 
 
 async def test_empty_fragments_do_not_grow_without_end(serve):
@@ -393,7 +393,7 @@ async def test_a_decompression_bomb_is_closed_1009(serve):
     served = await serve(Echo(max_size=MIB), ws_per_message_deflate=True)
     async with websockets.connect(f"ws://127.0.0.1:{served.port}/ws", max_size=None) as client:
         with pytest.raises(websockets.ConnectionClosed) as ended:
-            await client.send("x" * 64 * MIB)
+            await client.send("x" * 16 * MIB)
             await client.recv()
         assert ended.value.rcvd.code == 1009
         assert ended.value.rcvd.reason == "frame larger than 1048576 bytes"
@@ -401,7 +401,7 @@ async def test_a_decompression_bomb_is_closed_1009(serve):
 
 # --- being alive ---
 
-QUICK = {"ws_ping_interval": 0.2, "ws_ping_timeout": 0.2}
+QUICK = {"ws_ping_interval": 0.05, "ws_ping_timeout": 0.2}
 
 
 async def test_a_silent_peer_is_pinged_and_then_closed(serve):
@@ -412,7 +412,7 @@ async def test_a_silent_peer_is_pinged_and_then_closed(serve):
     opcode, _ = await peer.read_frame()
     assert opcode == PING
     assert await peer.closing() == (1011, "keepalive ping timeout")
-    assert 0.35 < time.monotonic() - began < 1
+    assert 0.22 < time.monotonic() - began < 1
     assert await peer.ended() == b""
     await until(lambda: app.ended)
     assert app.ended["code"] == 1011
@@ -424,15 +424,13 @@ async def test_any_frame_proves_life(serve, opcode):
     peer = await served.peer()
     await peer.open()
     answered = 0
-    deadline = time.monotonic() + 0.9
-    while time.monotonic() < deadline:
+    while answered < 3:  # a second ping means that the first one's answer counted
         received, payload = await peer.read_frame()
         if received == PING:  # answered by anything but the pong that it asks for
             peer.frame(opcode, b"here")
             answered += 1
         else:
             assert (received, payload) == (PONG, b"here")
-    assert answered >= 2
 
 
 async def test_a_peer_is_not_dead_because_the_application_does_not_listen(serve):
@@ -443,7 +441,7 @@ async def test_a_peer_is_not_dead_because_the_application_does_not_listen(serve)
     await peer.open()
     await app.ready.wait()
     peer.frame(TEXT, b"not yet read")
-    await asyncio.wait_for(read_for(peer, 0.8), 5)
+    await asyncio.wait_for(read_for(peer, 0.5), 5)
     assert await app.receive() == {"type": "websocket.receive", "text": "not yet read"}
     app.writer.write_text("still open")
     while True:
@@ -541,7 +539,7 @@ async def test_the_writer_counts_what_the_peer_has_not_taken(serve):
     peer = await slow_peer(served)
     await app.ready.wait()
     assert app.writer.buffered() == 0
-    app.writer.write_text("x" * 8 * MIB)
+    app.writer.write_text("x" * 4 * MIB)
     assert app.writer.buffered() > MIB
     while app.writer.buffered():
         await peer.read(min(MIB, app.writer.buffered()))
@@ -622,14 +620,14 @@ async def slow_peer(served: Any) -> Any:
 @pytest.mark.parametrize("through", ["send", "writer"])
 async def test_a_peer_that_does_not_read_is_cut_off_after_its_close(serve, through):
     app = Scripted()
-    served = await serve(app, ws={"farewell_s": 0.4})
+    served = await serve(app, ws={"farewell_s": 0.2})
     peer = await slow_peer(served)
     await app.ready.wait()
     app.writer.write_text("x" * 16 * MIB)
     assert app.writer.buffered() > MIB
     began = time.monotonic()
     if through == "send":
-        await asyncio.wait_for(app.send({"type": "websocket.close", "code": 4008}), 0.2)
+        await asyncio.wait_for(app.send({"type": "websocket.close", "code": 4008}), 0.1)
     else:
         app.writer.close(4008, "slow consumer")
     await until(lambda: app.inbox)
@@ -637,13 +635,13 @@ async def test_a_peer_that_does_not_read_is_cut_off_after_its_close(serve, throu
     assert any(connection.client for connection in served.state.connections), "not at once"
     slow = [one for one in served.state.connections if one.transport.get_write_buffer_size()]
     await until(lambda: not set(slow) & served.state.connections, 2)
-    assert 0.3 < time.monotonic() - began < 1.2
+    assert 0.15 < time.monotonic() - began < 1
     peer.writer.transport.abort()
 
 
 async def test_a_silent_peer_that_does_not_read_either_is_cut_off(serve):
     app = Scripted()
-    served = await serve(app, ws={"linger_s": 0.2}, **QUICK)
+    served = await serve(app, ws={"linger_s": 0.1}, **QUICK)
     await slow_peer(served)
     await app.ready.wait()
     app.writer.write_text("x" * 16 * MIB)
@@ -655,7 +653,7 @@ async def test_a_silent_peer_that_does_not_read_either_is_cut_off(serve):
 
 async def test_a_peer_that_does_not_answer_a_close_is_cut_off(serve):
     app = Scripted()
-    served = await serve(app, ws={"farewell_s": 0.3})
+    served = await serve(app, ws={"farewell_s": 0.2})
     peer = await served.peer()
     await peer.open()
     await app.ready.wait()
@@ -663,7 +661,7 @@ async def test_a_peer_that_does_not_answer_a_close_is_cut_off(serve):
     app.writer.close(4000, "enough")
     assert await peer.closing() == (4000, "enough")
     assert await peer.ended() == b""
-    assert 0.2 < time.monotonic() - began < 1
+    assert 0.15 < time.monotonic() - began < 1
 
 
 async def test_pongs_for_a_peer_that_does_not_read_do_not_pile_up(serve):
@@ -671,7 +669,7 @@ async def test_pongs_for_a_peer_that_does_not_read_do_not_pile_up(serve):
     served = await serve(app)
     peer = await slow_peer(served)
     await app.ready.wait()
-    app.writer.write_text("x" * 8 * MIB)
+    app.writer.write_text("x" * 4 * MIB)
     before = app.writer.buffered()
     peer.send(frame(PING, b"p" * 125) * 5000)
     await peer.writer.drain()
@@ -706,12 +704,12 @@ async def test_a_send_that_waited_for_a_peer_ends_with_our_close(serve):
     served = await serve(app)
     peer = await slow_peer(served)
     await app.ready.wait()
-    app.writer.write_text("x" * 8 * MIB)
+    app.writer.write_text("x" * 4 * MIB)
     waiting = asyncio.create_task(app.send({"type": "websocket.send", "text": "too late"}))
     await asyncio.sleep(0)
     assert not waiting.done()
     app.writer.close(4000, "enough")
-    assert len(await peer.text()) == 8 * MIB
+    assert len(await peer.text()) == 4 * MIB
     assert await peer.closing() == (4000, "enough")
     with pytest.raises(OSError):
         await asyncio.wait_for(waiting, 5)
