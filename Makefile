@@ -19,7 +19,7 @@ help: ## List the targets
 setup: .venv/dev ## Set everything up: packages, tools, and the services that the tests need
 	@bin/setup services
 
-run: .venv/runtime ## Serve on HOST:PORT (127.0.0.1:8000) with WORKERS (1); the first run prints how to get in
+run: .venv/runtime ## Serve on HOST:PORT (127.0.0.1:8000) with WORKERS (1); prints how to get in
 	@exec $(python) manage.py serve --bootstrap --host $(HOST) --port $(PORT) --workers $(WORKERS)
 
 test: .venv/dev ## Run every test: on SQLite, then on PostgreSQL, Redis and Chromium

@@ -26,6 +26,5 @@ def role(least: str) -> type[BasePermission]:
     return AtLeast
 
 
-Viewer = role("viewer")
 Operator = role("operator")
 Admin = role("admin")

@@ -65,15 +65,11 @@ def configuration(log_format: str, *, testing: bool = False) -> dict[str, Any]:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: Any
-    if log_format == "json":
-        renderer = structlog.processors.JSONRenderer()
-        last = [structlog.processors.format_exc_info, redact]
-    else:
+    renderer: Any = structlog.processors.JSONRenderer()
+    if log_format == "console":
         renderer = structlog.dev.ConsoleRenderer(
             colors=False, exception_formatter=structlog.dev.plain_traceback
         )
-        last = [structlog.processors.format_exc_info, redact]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -95,7 +91,8 @@ def configuration(log_format: str, *, testing: bool = False) -> dict[str, Any]:
                 "processors": [
                     structlog.processors.TimeStamper(fmt="iso", utc=True),
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    *last,
+                    structlog.processors.format_exc_info,
+                    redact,
                     renderer,
                 ],
             }
@@ -109,5 +106,7 @@ def configuration(log_format: str, *, testing: bool = False) -> dict[str, Any]:
             "daphne": {"level": "WARNING"},
             "django.channels.server": {"level": "WARNING"},
             "axes": {"level": "ERROR"},
+            # A traceback for every scanner that names another host; it is answered 400.
+            "django.security.DisallowedHost": {"level": "CRITICAL"},
         },
     }

@@ -16,6 +16,8 @@ handler400 = "config.drf.bad_request"
 handler404 = "config.drf.not_found"
 handler500 = "config.drf.server_error"
 
+admin.site.site_header = admin.site.site_title = "Trunkline"
+
 urlpatterns = [
     path("", views.console, name="console"),
     path("favicon.ico", RedirectView.as_view(url=static("realtime/icon.svg"))),

@@ -79,7 +79,7 @@ class Connection:
         door: Door,
         buckets: Buckets,
     ) -> None:
-        self.id = protocol.connection or new_id()
+        self.id = protocol.connection
         self.protocol = protocol
         self.principal = ANONYMOUS
         self.phase = Phase.CONNECTING
@@ -177,8 +177,7 @@ class Connection:
     @property
     def _own(self) -> tuple[Address, Address]:
         """Where every accepted connection is a member, whoever it is."""
-        me = addresses.handle(f"connection:{self.id}")
-        return addresses.everyone(addresses.SYSTEM), me
+        return addresses.everyone(addresses.SYSTEM), addresses.connection(self.id)
 
     def _arrival(self) -> Arrival:
         return Arrival(

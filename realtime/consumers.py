@@ -124,8 +124,6 @@ async def refuse_upgrade(
 def limits_of(max_frame_bytes: int) -> Limits:
     return Limits(
         max_frame_bytes=max_frame_bytes,
-        requests_per_minute=settings.RATE_LIMIT_RPM,
-        burst=settings.RATE_LIMIT_BURST,
         tell_rate_limit=settings.RATE_LIMIT_REPLY == "error",
         greeting_s=settings.CONNECT_TIMEOUT_S,
         outbound_max_bytes=settings.OUTBOUND_MAX_BYTES,

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from realtime import node
+from realtime.protocols.goclaw.frames import PROTOCOL_VERSION
 
 _migrated = False
 
@@ -39,7 +40,13 @@ def metrics(request: HttpRequest) -> HttpResponse:
 @require_safe
 def protocol(request: HttpRequest) -> HttpResponse:
     """`/health`, what 001's clients ask. Source: PROTOCOLS.md 2.11."""
-    return JsonResponse({"status": "ok", "protocol": 3})
+    return JsonResponse({"status": "ok", "protocol": PROTOCOL_VERSION})
+
+
+def pending_migrations() -> bool:
+    """Whether the database is older than the code. Raises DatabaseError."""
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def _database() -> str:
@@ -55,10 +62,10 @@ def _migrations() -> str:
     global _migrated
     if not _migrated:
         try:
-            executor = MigrationExecutor(connection)
+            pending = pending_migrations()
         except DatabaseError:
             return "unknown"
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        if pending:
             return "not applied: run manage.py migrate"
         _migrated = True
     return "ok"

@@ -39,7 +39,6 @@ FOLLOW_S = 0.5  # how often the announcements are read without a hint
 HEAR_S = 5.0  # how long an answer waits for its announcement before it goes out alone
 SEEN_S = 30.0  # how often presence learns who was heard of
 TIDY_S = 60.0
-HINT = "system.hint"
 
 
 class Node:
@@ -126,7 +125,7 @@ class Node:
     def _hint_here(self) -> None:
         """One hint stands for all that was committed until it is heeded."""
         if not self._hinted.is_set():
-            self.hub.publish([addresses.nodes()], Event(HINT))
+            self.hub.publish([addresses.nodes()], Event(events.HINT))
             self._hinted.set()
 
     async def _next_reading(self) -> None:
@@ -140,29 +139,24 @@ class Node:
             for announcement, targets, event in heard:
                 self.hub.deliver(targets, event)
                 self._cursor.mark(announcement, time.monotonic())
-                if self.hub.waiting:
-                    self.hub.release()
+                self.hub.release()
             if heard:
                 metrics.ANNOUNCED.inc(len(heard))
             if len(heard) < follow.BATCH:
                 break
-        if self.hub.waiting:
-            self.hub.release()
+        self.hub.release()
         async with self._heard:
             self._heard.notify_all()
 
     def _told(self, event: Event) -> None:
         """What is said to this process itself."""
         match event.name:
-            case "system.hint":
+            case events.HINT:
                 self._hinted.set()
-            case "run.inject":
+            case records.INJECT:
                 self.runs.inject(event.data["run"], event.data["text"])
-            case "run.abort":
+            case records.ABORT:
                 self.runs.abort(event.data["run"])
-            case events.END:
-                target = addresses.handle(f"connection:{event.data['connection']}")
-                self.hub.deliver([target], Event(events.DISCONNECT))
 
     # --- being alive ---
 

@@ -17,7 +17,7 @@ import structlog
 from realtime import metrics
 from realtime.bus.hub import Hub
 from realtime.core.errors import Draining, InternalFault
-from realtime.core.events import Event
+from realtime.core.events import RUN_ENDED, Event
 from realtime.threads import housekeeping, in_thread
 from sessions_app import agents
 from sessions_app.services import runs as records
@@ -26,7 +26,6 @@ from sessions_app.services.chat import Sent
 logger = structlog.get_logger("gateway")
 
 Answer = dict[str, Any]
-ENDED = frozenset({"run.completed", "run.failed", "run.cancelled"})
 RETRY_S = 1.0  # until the end of a run is recorded
 
 
@@ -225,7 +224,7 @@ class _Elsewhere(_Asked):
         self.news = asyncio.Event()
 
     def heard(self, event: Event) -> None:
-        if event.data.get("runId") == self.sent.run_id and event.data.get("type") in ENDED:
+        if event.data.get("runId") == self.sent.run_id and event.data.get("type") in RUN_ENDED:
             self.news.set()
 
 

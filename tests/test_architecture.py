@@ -16,6 +16,7 @@ from realtime import routing
 from realtime.core import errors, operations
 from realtime.core.limits import MAX_FRAME_BYTES
 from realtime.core.protocol import Protocol
+from realtime.core.version import VERSION
 from realtime.dispatch import SERVICES
 
 ROOT = Path(__file__).parent.parent
@@ -135,6 +136,16 @@ def test_only_the_bus_talks_to_redis():
             if isinstance(part, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in part.names] + [getattr(part, "module", "") or ""]
                 assert not {name.split(".")[0] for name in names} & {"redis", "channels_redis"}
+
+
+def test_the_api_names_the_version_of_the_server(settings):
+    assert settings.SPECTACULAR_SETTINGS["VERSION"] == VERSION
+
+
+def test_nothing_below_the_shell_reads_settings():
+    for folder in ("core", "protocols", "bus", "server"):
+        for path in (ROOT / "realtime" / folder).rglob("*.py"):
+            assert "django.conf" not in path.read_text(), named(path)
 
 
 def test_there_is_no_drawer_where_nothing_can_be_found():

@@ -61,7 +61,7 @@ class Outbound:
             self._writer.write_text(text)
         else:
             self._queue.append({"type": "websocket.send", "text": text})
-            self._queued_bytes += len(text)
+            self._queued_bytes += _size(text)
             self._wake()
 
     def close(self, code: int, reason: str) -> None:
@@ -99,10 +99,15 @@ class Outbound:
         try:
             while self._queue:
                 message = self._queue.popleft()
-                self._queued_bytes -= len(message.get("text", ""))
+                self._queued_bytes -= _size(message.get("text", ""))
                 limit_s = None if message["type"] == "websocket.send" else LAST_WORDS_S
                 await asyncio.wait_for(self._send(message), limit_s)
         except (TimeoutError, OSError, RuntimeError):
             self.discard()  # the peer is gone; its disconnect is on the way
         finally:
             self._task = None
+
+
+def _size(text: str) -> int:
+    """In bytes on the wire."""
+    return len(text) if text.isascii() else len(text.encode())

@@ -71,6 +71,11 @@ def handle(name: str) -> Address:
     return client(SYSTEM, name)
 
 
+def connection(connection_id: str) -> Address:
+    """One accepted connection."""
+    return handle(f"connection:{connection_id}")
+
+
 def user(account: str, user_id: str) -> Address:
     """A person's sockets that are not an administrator's (those are at `admins`)."""
     return client(f"account:{account}", user_id)

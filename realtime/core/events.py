@@ -44,4 +44,7 @@ class Event:
 DISCONNECT = "system.disconnect"  # {} the peer's access was revoked
 DRAIN = "system.drain"  # {"within_s": float}; passed on to the protocol as its notice
 RESYNC = "system.resync"  # {"reason": str}; passed on: live messages may have been missed
-END = "system.end"  # {"connection": id} end one connection by hand
+HINT = "system.hint"  # {} to the processes: something has been announced
+
+# How the events of a run end. PROTOCOLS.md 2.7.
+RUN_ENDED = frozenset({"run.completed", "run.failed", "run.cancelled"})

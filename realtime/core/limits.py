@@ -20,8 +20,6 @@ class Limits:
     """What one protocol allows a peer."""
 
     max_frame_bytes: int = 1024 * 1024
-    requests_per_minute: float = 0  # 0: no limit
-    burst: int = 5
     tell_rate_limit: bool = False  # answer a limited request instead of dropping it
     greeting_s: float = 10.0  # time to say `connect`
     greeting_retry_s: float = 60.0  # time for another `connect` after a failed one

@@ -15,7 +15,6 @@ from realtime.core.errors import (
     Drop,
     GatewayError,
     NotConnected,
-    Refuse,
     Say,
     Shut,
     wire_answer,
@@ -100,7 +99,7 @@ class Protocol(ABC):
                 return [Send(self.error_frame(ref, error.code, error))]
             case Drop():
                 return []
-            case Refuse() | _:
+            case _:
                 return [Close(1008, str(error))]
 
     def last_words(self, ref: str, error: GatewayError) -> list[Effect]:

@@ -8,36 +8,32 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import OutputWrapper
 
 ADMIN = "admin"
 
 
-def welcome(out: OutputWrapper, *, host: str, port: int) -> None:
-    """Print the addresses and, while it is unchanged, the generated password of the first
-    administrator.
-    """
+def greeting(*, host: str, port: int) -> str:
+    """Make the first administrator if there is none; the addresses and what to do first."""
     base = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"
-    password = _first_administrator()
-    shown = password or "(as you set it)"
-    out.write(
-        f"""
+    password = _first_administrator() or "(as you set it)"
+    return f"""
   Trunkline is ready.
 
   console    {base}/
-  admin      {base}/admin/      user {ADMIN}, password {shown}
+  admin      {base}/admin/      user {ADMIN}, password {password}
   API        {base}/api/docs/
 
   gateway token (keep it; it is an administrator's):
              {settings.GATEWAY_TOKEN}
 
-  First steps: open the console, choose "Pair this browser", approve the code under
-  admin > Pairings, and chat.
-  001 by hand:  .venv/bin/python -m websockets {base.replace("http", "ws")}/ws
-                {{"type":"req","id":"1","method":"connect","params":{{"user_id":"me"}}}}
+  First steps: open the console, enter a user id, choose "Pair this browser";
+  approve the code under admin > Pairings; chat.
+
+  001 by hand, pasted within {settings.CONNECT_TIMEOUT_S:g} s, with the token from above:
+    .venv/bin/python -m websockets {base.replace("http", "ws")}/ws
+    {{"type":"req","id":"1","method":"connect","params":{{"token":"…","user_id":"me"}}}}
+    {{"type":"req","id":"2","method":"chat.send","params":{{"message":"hello","stream":true}}}}
 """
-    )
-    out.flush()
 
 
 def _first_administrator() -> str:

@@ -37,10 +37,12 @@ class GatewayServer(uvicorn.Server):
         *,
         drain_s: float,
         on_drain: Callable[[float], Awaitable[None]],
+        on_started: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(config)
         self._drain_s = drain_s
         self._on_drain = on_drain
+        self._on_started = on_started
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -56,6 +58,11 @@ class GatewayServer(uvicorn.Server):
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
         super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for listener in self.servers:

@@ -12,7 +12,7 @@ from accounts.models import Account
 from realtime.bus.announce import announce
 from realtime.core import addresses
 from realtime.core.errors import NotFound, RoleTooLow
-from realtime.core.events import END, Event
+from realtime.core.events import DISCONNECT, Event
 from realtime.core.principal import Principal
 from sessions_app.models import Presence
 from sessions_app.services import nodes
@@ -89,7 +89,7 @@ def disconnect(*, principal: Principal, connection: str) -> None:
     row = here(account=principal.account).filter(pk=connection).first()
     if row is None:
         raise NotFound(f"connection not found: {connection}")
-    announce(addresses.node(row.node), Event(END, {"connection": connection}))
+    announce(addresses.connection(connection), Event(DISCONNECT))
     logger.info(
         "connection.end_requested",
         connection=connection,

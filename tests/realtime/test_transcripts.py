@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from realtime import routing
 from realtime.core import errors
 from realtime.core.credentials import PendingPairing
 from realtime.core.effects import Authenticate, Call, Close, Join, Send, SendText, WaitFor
@@ -28,9 +29,8 @@ from realtime.core.events import Event
 from realtime.core.handshake import Handshake
 from realtime.core.lifecycle import Phase
 from realtime.core.principal import Principal
-from realtime.protocols.goclaw import GoclawProtocol
 
-PROTOCOLS = {"goclaw": GoclawProtocol}
+PROTOCOLS = {protocol.name: protocol for protocol in routing.PROTOCOLS}
 FOLDER = Path(__file__).parent.parent / "transcripts"
 FILES = sorted(FOLDER.glob("*/*.txt"))
 
@@ -55,7 +55,9 @@ class Player:
         }[sign](rest)
 
     def opens(self, path: str) -> None:
-        assert self.protocol.handshake(Handshake(path=path, address="198.51.100.7")) is None
+        credential = self.protocol.handshake(Handshake(path=path, address="198.51.100.7"))
+        if credential is not None:
+            self.take([Authenticate(credential)])
 
     def says(self, text: str) -> None:
         assert not self.told, f"not named by the transcript: {self.told[0]}"

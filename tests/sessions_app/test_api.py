@@ -9,6 +9,8 @@ from django.test import Client
 
 from accounts.models import Account, Membership, User
 from accounts.services import tokens
+from realtime.core import addresses
+from realtime.core.events import DISCONNECT
 from realtime.core.principal import Principal
 from sessions_app.services import presence
 
@@ -81,7 +83,7 @@ def test_an_admin_ends_a_connection(
 ) -> None:
     answer = client.post(f"/api/connections/c-1/disconnect{slash}", headers=gateway)
     assert (answer.status_code, answer.json()) == (202, {})
-    assert told("system.end")[0][1].data == {"connection": "c-1"}
+    assert told(DISCONNECT)[0][0] == [addresses.connection("c-1")]
 
 
 def test_another_accounts_admin_sees_and_ends_only_theirs(

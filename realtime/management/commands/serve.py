@@ -11,10 +11,9 @@ import uvicorn
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from realtime import node
+from realtime.health import pending_migrations
 from realtime.management import first_run
 from realtime.server.drain import GatewayServer, raise_open_file_limit
 from realtime.server.http import GatewayHttpProtocol
@@ -50,10 +49,11 @@ class Command(BaseCommand):
                 "--workers takes 1: run one serve process for each core, on a shared REDIS_URL"
                 " and DATABASE_URL, each with its own --port, behind a proxy"
             )
+        greeting = ""
         if options["bootstrap"]:
             call_command("migrate", interactive=False, verbosity=0)
-            first_run.welcome(self.stdout, host=options["host"], port=options["port"])
-        elif _unmigrated():
+            greeting = first_run.greeting(host=options["host"], port=options["port"])
+        elif pending_migrations():
             raise CommandError("the database is not up to date: run manage.py migrate first")
         open_files = raise_open_file_limit()
         if open_files < FEW_FILES:
@@ -62,10 +62,17 @@ class Command(BaseCommand):
             _configuration(options["host"], options["port"]),
             drain_s=options["drain_s"],
             on_drain=_drain,
+            # Not before the port is ours: its addresses might be another program's.
+            on_started=lambda: self._say(greeting),
         )
         server.run()
         if not server.started:
             sys.exit(1)
+
+    def _say(self, greeting: str) -> None:
+        if greeting:
+            self.stdout.write(greeting)
+            self.stdout.flush()
 
 
 async def _drain(within_s: float) -> None:
@@ -91,11 +98,6 @@ def _configuration(host: str, port: int) -> uvicorn.Config:
         ws_ping_timeout=settings.PING_TIMEOUT_S,
         ws_per_message_deflate=settings.WS_DEFLATE,
     )
-
-
-def _unmigrated() -> bool:
-    executor = MigrationExecutor(connection)
-    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def _port(text: str) -> int:

@@ -28,7 +28,6 @@ from realtime.protocols.goclaw.frames import Request
 from realtime.protocols.goclaw.methods import Caller, Params, build, handler_for, parse
 
 SERVER = {"name": "goclaw", "version": VERSION}
-ENDED = frozenset({"run.completed", "run.failed", "run.cancelled"})
 
 # What goes to a peer as it is; everything else on the bus is not for this wire.
 FORWARDED = frozenset({"session.updated", "device.pair.requested", "device.pair.resolved"})
@@ -180,7 +179,7 @@ class GoclawProtocol(Protocol):
         run, kind = event.data["runId"], event.data["type"]
         if run in self._ended:
             return []
-        if kind in ENDED:
+        if kind in events.RUN_ENDED:
             self._ended.append(run)
         text = event.rendered(self.name, lambda: _plain("agent", _public(event.data)))
         if event.data.get("_connection") != self.connection:

@@ -75,9 +75,9 @@ async def test_a_body_up_to_the_limit_passes(peer, path, size, chunked):
 @pytest.mark.parametrize(
     ("path", "size", "status", "code", "message"),
     [
-        ("/", 101, 413, "PAYLOAD_TOO_LARGE", "the request body is larger than 100 bytes"),
+        ("/", 101, 413, "TOO_LARGE", "the request body is larger than 100 bytes"),
         ("/media/x", 1001, 400, "INVALID_REQUEST", LIMITS[0][3]),
-        ("/mediax", 1001, 413, "PAYLOAD_TOO_LARGE", "the request body is larger than 100 bytes"),
+        ("/mediax", 1001, 413, "TOO_LARGE", "the request body is larger than 100 bytes"),
     ],
 )
 @pytest.mark.parametrize("how", ["length", "chunked"])

@@ -8,6 +8,7 @@ import pytest
 
 from realtime.core import addresses
 from realtime.core.errors import NotFound, RoleTooLow
+from realtime.core.events import DISCONNECT
 from realtime.core.principal import Principal
 from sessions_app.models import Presence
 from sessions_app.services import presence
@@ -119,8 +120,8 @@ def test_an_admin_ends_a_connection_where_it_lives(
     arrive("c-1")
     presence.disconnect(principal=admin, connection="c-1")
     [(targets, event)] = told()
-    assert targets == [addresses.node("node-1")]
-    assert (event.name, event.data) == ("system.end", {"connection": "c-1"})
+    assert targets == [addresses.connection("c-1")]
+    assert (event.name, event.data) == (DISCONNECT, {})
 
 
 @pytest.mark.parametrize("who", STRANGERS)
