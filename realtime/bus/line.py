@@ -181,9 +181,9 @@ class Line:
                 self._hears_itself = True
             await self._layer.group_send(self._echo, {"type": "hub.echo"})
             missed = bool(self._wanted - self._subscribed)
-            while different := self._wanted ^ self._subscribed:
-                for address in different:
-                    await asyncio.wait_for(self._apply(address), TIMEOUT_S)
+            # Whoever joins or leaves meanwhile waits for the lock, and then settles by itself.
+            for address in self._wanted ^ self._subscribed:
+                await asyncio.wait_for(self._apply(address), TIMEOUT_S)
             self.up = True
         self._echoed = time.monotonic()
         metrics.BUS_UP.set(1)

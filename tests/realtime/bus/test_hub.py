@@ -208,11 +208,13 @@ async def test_what_was_joined_while_the_bus_was_away_is_subscribed_later(hubs, 
 
 async def test_a_hub_starts_without_its_bus_and_finds_it_later(exchange):
     exchange.down = True
-    hub = Hub(exchange.layer())
+    hub, resyncs = Hub(exchange.layer()), []
     await hub.start()
+    await hub.join(addresses.everyone("system"), resyncs.append)
     assert not hub.connected
     exchange.down = False
     await until(lambda: hub.connected)
+    assert [event.name for event in resyncs] == [RESYNC], "what others said before is missing"
     await hub.stop()
 
 
