@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 from accounts.admin.scope import AccountAdmin, acting
 from accounts.models import DEFAULT_ACCOUNT, Account, Membership, User
-from accounts.services import revocation
+from accounts.services import revocation, tokens
 from realtime.core.errors import GatewayError
 
 
@@ -35,7 +35,7 @@ class UserAdmin(SuperuserAdmin, DjangoUserAdmin):
 
     list_display = ("username", "is_active", "is_staff", "is_superuser", "last_login")
     list_filter = ("is_active", "is_staff", "is_superuser")
-    actions = ("deactivate_selected",)
+    actions = ("deactivate_selected", "log_out_selected")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         principal = acting(request)
@@ -66,6 +66,13 @@ class UserAdmin(SuperuserAdmin, DjangoUserAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for user in queryset:
             self.delete_model(request, user)
+
+    @admin.action(description="Log selected users out everywhere", permissions=["change"])
+    def log_out_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for user in queryset:
+            tokens.revoke_all(user=user)
+            self.log_change(request, user, "Logged out everywhere.")
+            self.tell(request, f"Logged {user} out everywhere; the sockets are closed.")
 
     @admin.action(description="Deactivate selected users", permissions=["change"])
     def deactivate_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from accounts.models import Account, Membership, User
 from accounts.services import journal, keys, tokens
+from realtime.core.errors import BadCredentials
 from tests.accounts.admin.test_pairing import press
 from tests.accounts.conftest import PASSWORD
 
@@ -62,6 +64,27 @@ def test_deactivating_in_bulk(at_root: Client, alice: User, bob: User, shut: Any
     press(at_root, USERS, action="deactivate_selected", _selected_action=chosen)
     assert shut() == {"user:default:alice", "user:default:bob"}
     assert not User.objects.filter(pk__in=chosen, is_active=True).exists()
+
+
+def test_logging_out_everywhere_ends_tokens_and_sockets_of_the_chosen_only(
+    at_root: Client, alice: User, bob: User, shut: Any
+) -> None:
+    access = {user: tokens.issue(user=user)["access"] for user in (alice, bob)}
+    press(at_root, USERS, action="log_out_selected", _selected_action=[alice.pk])
+    assert shut() == {"user:default:alice"}
+    with pytest.raises(BadCredentials):
+        tokens.recognise(access[alice])
+    assert tokens.recognise(access[bob]).id == "bob"
+    assert LogEntry.objects.get().change_message == "Logged out everywhere."
+
+
+def test_who_may_not_change_users_may_not_log_them_out(
+    at_admin: LogIn, boss: User, alice: User, shut: Any
+) -> None:
+    access = tokens.issue(user=alice)["access"]
+    press(at_admin(boss), USERS, action="log_out_selected", _selected_action=[alice.pk])
+    assert tokens.recognise(access).id == "alice"
+    assert shut() == set()
 
 
 @pytest.mark.parametrize("bulk", [False, True])
