@@ -16,8 +16,7 @@ import structlog
 
 from realtime import metrics
 from realtime.bus.hub import Hub
-from realtime.core import addresses, events
-from realtime.core.addresses import Address
+from realtime.core import events
 from realtime.core.credentials import Credential
 from realtime.core.effects import (
     Authenticate,
@@ -35,7 +34,6 @@ from realtime.core.effects import (
 )
 from realtime.core.errors import (
     Draining,
-    FrameTooLarge,
     GatewayError,
     GreetingTimeout,
     InternalFault,
@@ -49,7 +47,7 @@ from realtime.core.errors import (
 from realtime.core.events import Event
 from realtime.core.handshake import Handshake
 from realtime.core.lifecycle import Phase, Signal, advance
-from realtime.core.limits import Buckets
+from realtime.core.limits import Buckets, check_size
 from realtime.core.operations import Operation
 from realtime.core.principal import ANONYMOUS, Principal
 from realtime.core.protocol import Protocol
@@ -90,7 +88,7 @@ class Connection:
         self._services = services
         self._door = door
         self._buckets = buckets
-        self._memberships = Memberships(hub, self.deliver)
+        self._memberships = Memberships(hub, self.deliver, self.id)
         self._revoked = False
         self._timers = Timers()
 
@@ -112,7 +110,7 @@ class Connection:
                 await self._turn_away(InternalFault())
 
     async def _judge(self, request: Handshake) -> None:
-        self._door.judge(request)
+        self._door.judge(request, shows_cookie=self.protocol.shows_cookie)
         credential = self.protocol.handshake(request)
         if credential is None:
             await self._accept()
@@ -123,7 +121,7 @@ class Connection:
     async def _accept(self) -> None:
         await self._peer.accept(self.protocol.limits.max_frame_bytes)
         self.phase = advance(self.phase, Signal.ACCEPT)
-        self._memberships.join_here(*self._own)
+        self._memberships.join_own()
 
     async def _admit(self, principal: Principal, ref: str) -> None:
         """Reachable, then present, then welcomed: whatever is sent to a welcomed peer arrives."""
@@ -131,7 +129,8 @@ class Connection:
         self.principal = self.protocol.principal = principal
         try:
             effects = self.protocol.opened(ref)
-            await self._join_as(principal, effects)
+            wanted = [effect.address for effect in effects if isinstance(effect, Join)]
+            await self._memberships.join_as(principal, wanted)
             await self._services.arrive(self._arrival())
         except Exception:
             self.principal = self.protocol.principal = before
@@ -143,7 +142,7 @@ class Connection:
         if self.phase is Phase.CLOSED:  # it was closed from outside meanwhile
             await self._services.depart(self.id)
             return
-        await self._memberships.leave(self._memberships.all - self._belongs(principal, effects))
+        await self._memberships.leave_all_but(principal, wanted)
         if self.phase is Phase.CONNECTING:
             await self._accept()
         self.phase = advance(self.phase, Signal.ADMIT)
@@ -160,24 +159,6 @@ class Connection:
             address=self.request.address,
         )
         await self.perform([effect for effect in effects if not isinstance(effect, Join)])
-
-    async def _join_as(self, principal: Principal, effects: Effects) -> None:
-        for name in principal.handles:  # revocations are announced: no subscription on the wire
-            self._memberships.join_here(addresses.handle(name))
-        for effect in effects:
-            if isinstance(effect, Join):
-                await self._memberships.join(effect.address)
-
-    def _belongs(self, principal: Principal, effects: Effects) -> set[Address]:
-        """The addresses of a connection under this identity; it leaves those of an older one."""
-        handles = {addresses.handle(name) for name in principal.handles}
-        wanted = {effect.address for effect in effects if isinstance(effect, Join)}
-        return {*self._own, *handles, *wanted}
-
-    @property
-    def _own(self) -> tuple[Address, Address]:
-        """Where every accepted connection is a member, whoever it is."""
-        return addresses.everyone(addresses.SYSTEM), addresses.connection(self.id)
 
     def _arrival(self) -> Arrival:
         return Arrival(
@@ -222,7 +203,7 @@ class Connection:
         metrics.FRAMES_IN.labels(self.protocol.name).inc()
         ref = ""
         try:
-            self._check_size(text)
+            check_size(text, self.protocol.limits.max_frame_bytes)
             frame = self.protocol.decode(text)
             ref = self.protocol.ref(frame)
             if self.protocol.counts(frame):
@@ -233,16 +214,6 @@ class Connection:
                 await self.perform(self.protocol.greet(frame))
         except Exception as error:
             await self._tell(ref, error)
-
-    def _check_size(self, text: str | bytes) -> None:
-        """Our own server decided this at the frame header already; others read the whole frame
-        first.
-        """
-        most = self.protocol.limits.max_frame_bytes
-        if len(text) * 4 > most:  # a character is at most four bytes
-            size = len(text) if isinstance(text, bytes) else len(text.encode())
-            if size > most:
-                raise FrameTooLarge(f"frame larger than {most} bytes")
 
     def _check_rate(self) -> None:
         who = f"{self.principal.account}:{self.principal.id}" if self.principal.id else self.id
@@ -389,6 +360,11 @@ class Connection:
             reason=reason,
         )
         self._peer.outbound.close(code, reason)
+
+    @property
+    def queued_bytes(self) -> int:
+        """What the peer has not read yet."""
+        return self._peer.outbound.waiting_bytes
 
     async def closed(self, code: int) -> None:
         """The socket has ended, from whichever side."""

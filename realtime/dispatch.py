@@ -10,10 +10,10 @@ from typing import Any
 
 import structlog
 
-from accounts.services import credentials, pairing
+from accounts.services import credentials, pairing, staff
 from realtime import metrics
 from realtime.core import operations as ops
-from realtime.core.credentials import Credential, PendingPairing
+from realtime.core.credentials import ConnectToken, Credential, PendingPairing, StaffSession
 from realtime.core.errors import BadCredentials, TooManyFailures
 from realtime.core.limits import Buckets
 from realtime.core.operations import Operation
@@ -54,6 +54,12 @@ SERVICES: dict[type, Service] = {
     ops.ListTenants: overview.tenants,
 }
 
+# Which service proves which credential.
+VERIFIERS: dict[type, Service] = {
+    ConnectToken: credentials.connect,
+    StaffSession: staff.recognise,
+}
+
 
 class Dispatch:
     """The domain as connections see it; `node` is this process's id."""
@@ -68,11 +74,11 @@ class Dispatch:
         """Verify a credential. Guessing is slowed down for every address, loopback too."""
         now = time.monotonic()
         wait_s = self._failures.wait(credential.address, now)
-        if wait_s and credential.token:
+        if wait_s and credential.guess:
             logger.warning("security.too_many_failures", address=credential.address)
             raise TooManyFailures(retry_after_ms=round(wait_s * 1000))
         try:
-            return await in_thread(credentials.connect, credential=credential)
+            return await in_thread(VERIFIERS[type(credential)], credential=credential)
         except BadCredentials:
             self._failures.take(credential.address, now)
             raise

@@ -57,13 +57,14 @@ class Door:
     hosts: Sequence[str]
     origins: Sequence[str]
 
-    def judge(self, request: Handshake) -> None:
+    def judge(self, request: Handshake, *, shows_cookie: bool = False) -> None:
         """Raises MalformedFrame, HostRefused or OriginRefused."""
         if request.fault:
             raise MalformedFrame(request.fault)
         if not request.host_allowed(self.hosts):
             raise HostRefused
-        if not request.origin_allowed(self.origins):
+        origins = [] if shows_cookie else self.origins
+        if not request.origin_allowed(origins, cookies_used=shows_cookie):
             raise OriginRefused
 
 

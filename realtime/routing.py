@@ -16,9 +16,10 @@ from realtime.consumers import GatewayConsumer, refuse_upgrade
 from realtime.core.errors import NotFound
 from realtime.core.limits import MAX_FRAME_BYTES
 from realtime.core.protocol import Protocol
+from realtime.protocols.admin import AdminProtocol
 from realtime.protocols.goclaw import GoclawProtocol
 
-PROTOCOLS: list[type[Protocol]] = [GoclawProtocol]
+PROTOCOLS: list[type[Protocol]] = [GoclawProtocol, AdminProtocol]
 
 CONSUMERS: dict[str, Any] = {
     protocol.name: GatewayConsumer.as_asgi(
@@ -51,6 +52,7 @@ URLS = [
     _url("/goclaw/ws", "goclaw"),
     _url("/v1/sessions/ws/(?P<session_id>[^/]+)/(?P<part>subscribe|worker)", "remote"),
     _url("/v3/ws/group/(?P<group_id>[^/]+)/client/(?P<client_id>[^/]+)", "aether"),
+    _url("/admin/ws", "admin"),
 ]
 
 LEGACY = re.compile("/(?:ws|ws_redis)/group/.*")

@@ -14,14 +14,21 @@ from accounts.models.people import MAX_ID, Account, User
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self, now: dt.datetime) -> ApiKeyQuerySet:
         unexpired = Q(expires_at=None) | Q(expires_at__gt=now)
-        return self.filter(unexpired, revoked_at=None, user__is_active=True)
+        someone = Q(user=None) | Q(user__is_active=True)
+        return self.filter(unexpired, someone, revoked_at=None)
 
 
 class ApiKey(models.Model):
-    """`gwk_<prefix>_<secret>`, of which only the SHA-256 is kept. Source: PROTOCOLS.md 2.4 (1b)."""
+    """`gwk_<prefix>_<secret>`, of which only the SHA-256 is kept. Source: PROTOCOLS.md 2.4 (1b).
+
+    `user` is empty for a key made by somebody without a User row (who holds the gateway token): it
+    acts as `owner_id`, with what its scopes give.
+    """
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="api_keys")
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys"
+    )
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=8, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
@@ -38,6 +45,11 @@ class ApiKey(models.Model):
 
     class Meta:
         verbose_name = "API key"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(user__isnull=False) | ~Q(owner_id=""), name="key_acts_as_somebody"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix})"
@@ -49,7 +61,7 @@ class ApiKey(models.Model):
     @property
     def acts_as(self) -> str:
         """The user id that this key forces on whoever shows it."""
-        return self.owner_id or self.user.username
+        return self.owner_id or (self.user.username if self.user else "")
 
 
 class RefreshFamily(models.Model):

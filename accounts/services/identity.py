@@ -18,7 +18,12 @@ def role_in(user: User, account: Account) -> str | None:
 
 
 def principal_of(
-    user: User, account: Account, *, via: str, handles: tuple[str, ...] = ()
+    user: User,
+    account: Account,
+    *,
+    via: str,
+    handles: tuple[str, ...] = (),
+    expires_at: float | None = None,
 ) -> Principal | None:
     """`user` acting in `account`; None when inactive or without a role there."""
     role = role_in(user, account)
@@ -32,6 +37,7 @@ def principal_of(
         account_name=account.name,
         is_superuser=user.is_superuser,
         handles=(user_handle(account.slug, user.username), *handles),
+        expires_at=expires_at,
         via=via,
     )
 

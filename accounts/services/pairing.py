@@ -153,8 +153,7 @@ def _decide(
     if not Pairing.objects.filter(pk=row.pk, expires_at__gt=now).move(to, **changes):
         raise gone
     row.refresh_from_db()
-    announce(
-        addresses.admins(row.account.slug), Event("device.pair.resolved", {"action": to.value})
-    )
+    resolved = Event("device.pair.resolved", {"action": to.value})
+    announce(addresses.deciders(row.account.slug), resolved)
     journal.decided("pairing.decided", principal=principal, row=row, action=to.value)
     return row

@@ -19,7 +19,7 @@ from realtime.bus.announce import announce
 from realtime.core import addresses
 from realtime.core.credentials import PendingPairing
 from realtime.core.errors import Conflict, InvalidParams
-from realtime.core.events import DISCONNECT, Event
+from realtime.core.events import CHANGED, DISCONNECT, Event
 from realtime.core.principal import Principal
 
 BROWSER = "browser"
@@ -154,7 +154,7 @@ def _open(row: Pairing) -> None:
         "channel": row.channel,
         "chat_id": row.chat_id,
     }
-    announce(addresses.admins(row.account.slug), Event("device.pair.requested", shown))
+    announce(addresses.deciders(row.account.slug), Event("device.pair.requested", shown))
 
 
 def _unused_code() -> str:
@@ -178,6 +178,8 @@ def expire(rows: Any) -> int:
         was = row.status
         if due(Pairing.objects.filter(pk=row.pk, status=was)).move(Pairing.Status.EXPIRED):
             count += 1
+            slug, changed = row.account.slug, Event(CHANGED, {"what": "pairings"})
+            announce([addresses.pages(slug), addresses.every_page()], changed)
             if was == Pairing.Status.APPROVED:
                 announce(addresses.handle(row.handle), Event(DISCONNECT))
     return count

@@ -118,7 +118,7 @@ def _move(principal: Principal, pairing: Pairing, to: Pairing.Status) -> bool:
     )
     if moved:
         resolved = Event("device.pair.resolved", {"action": to.value})
-        announce(addresses.admins(pairing.account.slug), resolved)
+        announce(addresses.deciders(pairing.account.slug), resolved)
         journal.decided("pairing.decided", principal=principal, row=pairing, action=to.value)
     return bool(moved)
 

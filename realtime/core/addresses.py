@@ -84,3 +84,23 @@ def user(account: str, user_id: str) -> Address:
 def admins(account: str) -> Address:
     """The sockets of an account's administrators, who see all of their account."""
     return group(f"account:{account}", "admins")
+
+
+def pages(account: str) -> Address:
+    """The open admin pages of an account's administrators; see `every_page`."""
+    return group(f"account:{account}", "pages")
+
+
+def every_page() -> Address:
+    """The open admin pages of superusers, who see every account."""
+    return group(SYSTEM, "pages")
+
+
+def deciders(account: str) -> list[Address]:
+    """All of an account's administrators: their sockets, their open pages, those of superusers."""
+    return [admins(account), pages(account), every_page()]
+
+
+def logs(account: str) -> Address:
+    """Who follows the log lines of an account."""
+    return topic(f"account:{account}", "logs")

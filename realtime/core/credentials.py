@@ -19,6 +19,11 @@ class ConnectToken:
     address: str = ""
     user_agent: str = ""
 
+    @property
+    def guess(self) -> str:
+        """What a guesser would vary: the failures of one address are counted where it is given."""
+        return self.token
+
 
 @dataclass(frozen=True, slots=True)
 class PendingPairing:
@@ -32,4 +37,16 @@ class PendingPairing:
     expires_at: float
 
 
-Credential = ConnectToken
+@dataclass(frozen=True, slots=True)
+class StaffSession:
+    """The cookie of somebody whom Django's admin has logged in: `/admin/ws`. PROTOCOLS.md 0.1."""
+
+    session_key: str = field(default="", repr=False)
+    address: str = ""
+
+    @property
+    def guess(self) -> str:
+        return self.session_key
+
+
+Credential = ConnectToken | StaffSession

@@ -99,6 +99,20 @@ class FrameTooLarge(GatewayError):
     code, default = "TOO_LARGE", "frame too large"
 
 
+class UnsupportedMedia(GatewayError):
+    """An upload whose content is not allowed, or is not what its name says. PROTOCOLS.md 2.11."""
+
+    code, default = "UNSUPPORTED_MEDIA_TYPE", "this kind of file is not accepted"
+
+
+class RangeRefused(GatewayError):
+    code, default = "RANGE_NOT_SATISFIABLE", "the range lies outside of the file"
+
+
+class StorageFull(GatewayError):
+    code, default = "INSUFFICIENT_STORAGE", "there is no room left for uploads"
+
+
 class SlowConsumer(GatewayError):
     code, default = "UNAVAILABLE", "reading too slowly"
 
@@ -168,11 +182,12 @@ class Never:
 
 Answer = Say | Shut | Refuse | Drop | Never
 
-WIRES = ("edge", "goclaw", "remote", "aether", "nexus", "http")
+WIRES = ("edge", "goclaw", "remote", "aether", "nexus", "http", "admin")
 
 
-def _row(*answers: Answer) -> dict[str, Answer]:
-    return dict(zip(WIRES, answers, strict=True))
+def _row(*answers: Answer, admin: Answer | None = None) -> dict[str, Answer]:
+    """The six columns of PROTOCOLS.md 0.2, and `/admin/ws`, which mostly words it as 004 does."""
+    return dict(zip(WIRES, [*answers, admin or answers[4]], strict=True))
 
 
 _say, _drop, _never = Say(), Drop(), Never()
@@ -185,9 +200,11 @@ WIRE: dict[type[GatewayError], dict[str, Answer]] = {
     InvalidParams: _row(_say, _say, _say, _say, _say, Refuse(400)),
     UnknownMethod: _row(_drop, _say, _say, _say, _say, Refuse(404)),
     NotConnected: _row(_never, _say, _never, _never, _never, _never),
-    MissingCredentials: _row(Shut(4001), _say, Shut(4003), Refuse(403), Refuse(401), Refuse(401)),
+    MissingCredentials: _row(
+        Shut(4001), _say, Shut(4003), Refuse(403), Refuse(401), Refuse(401), admin=Refuse(403)
+    ),
     BadCredentials: _row(Shut(1008), _say, Shut(4003), Refuse(403), Refuse(403), Refuse(401)),
-    RoleTooLow: _row(_say, _say, _say, _say, _say, Refuse(403)),
+    RoleTooLow: _row(_say, _say, _say, _say, _say, Refuse(403), admin=Refuse(403)),
     HostRefused: _row(*[Refuse(400)] * 6),
     OriginRefused: _row(*[Refuse(403)] * 6),
     NotOwner: _row(_say, _say, Shut(4001), _say, _say, Refuse(403)),
@@ -196,6 +213,9 @@ WIRE: dict[type[GatewayError], dict[str, Answer]] = {
     ResourceExhausted: _row(_say, _say, _say, _say, _say, Refuse(429)),
     RateLimited: _row(_drop, _drop, _drop, _say, _say, Refuse(429)),
     FrameTooLarge: _row(*[Shut(1009)] * 5, Refuse(413)),
+    UnsupportedMedia: _row(*[_say] * 5, Refuse(415)),
+    RangeRefused: _row(*[_never] * 5, Refuse(416)),
+    StorageFull: _row(*[_say] * 5, Refuse(507)),
     SlowConsumer: _row(*[Shut(4008)] * 5, _never),
     Replaced: _row(Shut(4009), _never, Shut(4009), _never, _never, _never),
     GreetingTimeout: _row(_never, Shut(4010), _never, _never, _never, _never),

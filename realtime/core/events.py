@@ -44,6 +44,8 @@ class Event:
 DISCONNECT = "system.disconnect"  # {} the peer's access was revoked
 DRAIN = "system.drain"  # {"within_s": float}; passed on to the protocol as its notice
 RESYNC = "system.resync"  # {"reason": str}; passed on: live messages may have been missed
+NOTICE = "system.notice"  # {"text": str, "by": str}; passed on: an administrator says something
+CHANGED = "system.changed"  # {"what": str}; passed on to admin pages: look again
 HINT = "system.hint"  # {} to the processes: something has been announced
 
 # How the events of a run end. PROTOCOLS.md 2.7.

@@ -65,6 +65,14 @@ class Handshake:
         kind, _, token = self.headers.get("authorization", "").partition(" ")
         return token.strip() if kind.lower() == "bearer" else ""
 
+    def cookie(self, name: str) -> str:
+        """The value of a cookie, or ""; of several by that name the first, as Django's."""
+        for part in self.headers.get("cookie", "").split(";"):
+            key, _, value = part.strip().partition("=")
+            if key == name:
+                return value.strip('"')
+        return ""
+
     @property
     def user_agent(self) -> str:
         return self.headers.get("user-agent", "")[:200]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from realtime.core.errors import FrameTooLarge
+
 # The largest frame a peer may send, by protocol. PROTOCOLS.md 0.2.
 MAX_FRAME_BYTES = {
     "edge": 1024 * 1024,
@@ -12,6 +14,7 @@ MAX_FRAME_BYTES = {
     "remote": 1024 * 1024,
     "aether": 64 * 1024,
     "nexus": 1024 * 1024,
+    "admin": 4 * 1024,
 }
 
 
@@ -25,6 +28,16 @@ class Limits:
     greeting_retry_s: float = 60.0  # time for another `connect` after a failed one
     outbound_max_bytes: int = 1024 * 1024
     outbound_max_frames: int = 4096
+
+
+def check_size(text: str | bytes, most: int) -> None:
+    """Raises FrameTooLarge. For servers that read the whole frame first; ours decided this at its
+    header.
+    """
+    if len(text) * 4 > most:  # a character is at most four bytes
+        size = len(text) if isinstance(text, bytes) else len(text.encode())
+        if size > most:
+            raise FrameTooLarge(f"frame larger than {most} bytes")
 
 
 class TokenBucket:

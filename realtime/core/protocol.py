@@ -29,6 +29,8 @@ class Protocol(ABC):
     """One peer's conversation. A subclass says what its wire looks like and what should happen."""
 
     name: ClassVar[str]  # the column of errors.WIRE
+    # A browser shows its cookie for any page: then only pages of this server's own origin pass.
+    shows_cookie: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The specification's own frames, played against the pure protocols.
 
 A transcript is a text file, one line a step:
-  ? PATH             a peer opens
+  ? PATH [N: V]      a peer opens, perhaps with a header
   > TEXT             the peer says
   < TEXT             we say (compared as JSON)
   + KIND REALM KEY   we join an address
@@ -54,8 +54,12 @@ class Player:
             "@": self.shell,
         }[sign](rest)
 
-    def opens(self, path: str) -> None:
-        credential = self.protocol.handshake(Handshake(path=path, address="198.51.100.7"))
+    def opens(self, rest: str) -> None:
+        path, _, header = rest.partition(" ")
+        name, _, value = header.partition(": ")
+        credential = self.protocol.handshake(
+            Handshake(path=path, address="198.51.100.7", headers={name: value})
+        )
         if credential is not None:
             self.take([Authenticate(credential)])
 

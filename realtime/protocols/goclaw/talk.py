@@ -172,6 +172,8 @@ class GoclawProtocol(Protocol):
                 return [Send(frames.event("shutdown", payload))]
             case events.RESYNC:
                 return [Send(frames.event("resync", event.data))]
+            case events.NOTICE:
+                return [Send(frames.event("notice", event.data))]
             case _:
                 return []
 

@@ -64,7 +64,7 @@ def test_asking_tells_the_admins_of_that_account_only(ask: Ask, told: Any, other
     waiting = ask(tenant="other")
     shown = {"code": waiting.code, "sender_id": waiting.sender_id, "channel": "browser"}
     ((targets, event),) = told()
-    assert targets == [addresses.admins("other")]
+    assert targets == addresses.deciders("other")
     assert (event.name, event.data) == ("device.pair.requested", {**shown, "chat_id": ""})
 
 
@@ -255,7 +255,7 @@ def test_approval_answers_the_device_and_lets_it_in_for_thirty_days(
     row = Pairing.objects.get()
     assert row.approved_until - row.decided_at == dt.timedelta(days=30)
     ((targets, event),) = told("device.pair.resolved")
-    assert targets == [addresses.admins("default")]
+    assert targets == addresses.deciders("default")
     assert event.data == {"action": "approved"}
 
 

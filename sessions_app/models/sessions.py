@@ -1,4 +1,4 @@
-"""What happens inside: sessions with their one event log, the runs of agents, who is present.
+"""Sessions with their one event log, and the runs of agents in them.
 
 One log serves every protocol: 001 reads it as messages, 002 as events with a uuid and `data`.
 """
@@ -45,6 +45,10 @@ class Session(models.Model):
     model = models.CharField(max_length=255, blank=True, default="")
     metadata = models.JSONField(default=dict, blank=True)
     last_seq = models.PositiveBigIntegerField(default=0)
+    # Compacting leaves the log whole: the conversation begins after this event, with the summary.
+    compacted_seq = models.PositiveBigIntegerField(default=0)
+    compactions = models.PositiveIntegerField(default=0)
+    summary = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -94,8 +98,10 @@ class Session(models.Model):
         )
 
     def messages(self, newest: int, *, before_seq: int | None = None) -> list[dict[str, Any]]:
-        """The newest so many events as messages, oldest first; as many as fit in one frame."""
-        events = self.events.order_by("-seq")
+        """The newest so many events of the conversation as messages, oldest first; as many as fit
+        in one frame.
+        """
+        events = self.events.filter(seq__gt=self.compacted_seq).order_by("-seq")
         if before_seq is not None:
             events = events.filter(seq__lt=before_seq)
         messages: list[dict[str, Any]] = []
@@ -215,28 +221,3 @@ class Run(models.Model):
                 return {"error": self.error}
             case _:
                 return {"cancelled": True}
-
-
-class Presence(models.Model):
-    """One admitted connection; valid only while its node's lease is."""
-
-    id = models.CharField(primary_key=True, max_length=128)
-    node = models.CharField(max_length=64, db_index=True)
-    account = models.ForeignKey(
-        "accounts.Account", on_delete=models.CASCADE, related_name="presences"
-    )
-    user = models.CharField(max_length=255, blank=True, default="", db_index=True)
-    protocol = models.CharField(max_length=32)
-    place = models.TextField(blank=True, default="")
-    address = models.CharField(max_length=255, blank=True, default="")
-    role = models.CharField(max_length=16, blank=True, default="")
-    client_id = models.TextField(blank=True, default="")
-    since = models.DateTimeField(auto_now_add=True)
-    last_seen = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        verbose_name = "connection"
-        ordering = ["since", "id"]
-
-    def __str__(self) -> str:
-        return f"{self.protocol} {self.id}"

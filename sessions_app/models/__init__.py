@@ -1,0 +1,23 @@
+"""What happens inside: sessions and their events, the runs of agents, uploads, who is present."""
+
+from sessions_app.models.media import Media
+from sessions_app.models.presence import Presence
+from sessions_app.models.sessions import (
+    MAX_MESSAGES_CHARACTERS,
+    MESSAGE_EXTRAS,
+    Run,
+    Session,
+    SessionEvent,
+    new_uuid,
+)
+
+__all__ = [
+    "MAX_MESSAGES_CHARACTERS",
+    "MESSAGE_EXTRAS",
+    "Media",
+    "Presence",
+    "Run",
+    "Session",
+    "SessionEvent",
+    "new_uuid",
+]
