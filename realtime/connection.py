@@ -19,6 +19,7 @@ from realtime.bus.hub import Hub
 from realtime.core import events
 from realtime.core.credentials import Credential
 from realtime.core.effects import (
+    Ask,
     Authenticate,
     Call,
     Close,
@@ -90,6 +91,8 @@ class Connection:
         self._buckets = buckets
         self._memberships = Memberships(hub, self.deliver, self.id)
         self._revoked = False
+        self._asks: dict[Ask, None] = {}
+        self._asking: asyncio.Task[None] | None = None
         self._timers = Timers()
 
     # --- the door ---
@@ -262,6 +265,8 @@ class Connection:
                 self._peer.outbound.text(text)
             case Close(code, reason):
                 self._close(code, reason)
+            case Ask():
+                self._ask(effect)
             case Touch():
                 self.last_seen = time.time()
             case WaitFor(seconds):
@@ -280,6 +285,21 @@ class Connection:
             result.add_done_callback(lambda done: self._answer_later(ref, done))
         else:
             await self.perform(self.protocol.replied(ref, result))
+
+    def _ask(self, ask: Ask) -> None:
+        self._asks[ask] = None
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_in_turn())
+
+    async def _ask_in_turn(self) -> None:
+        """One task for any number of asks; it ends when none waits."""
+        try:
+            while self._asks and self.phase is not Phase.CLOSED:
+                ask = next(iter(self._asks))
+                del self._asks[ask]
+                await self._call(ask.operation, ask.ref)
+        finally:
+            self._asking = None
 
     def _answer_later(self, ref: str, done: asyncio.Future[Any]) -> None:
         if self.phase is Phase.CLOSED or done.cancelled():

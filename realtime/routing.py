@@ -17,9 +17,10 @@ from realtime.core.errors import NotFound
 from realtime.core.limits import MAX_FRAME_BYTES
 from realtime.core.protocol import Protocol
 from realtime.protocols.admin import AdminProtocol
+from realtime.protocols.edge import EdgeProtocol
 from realtime.protocols.goclaw import GoclawProtocol
 
-PROTOCOLS: list[type[Protocol]] = [GoclawProtocol, AdminProtocol]
+PROTOCOLS: list[type[Protocol]] = [EdgeProtocol, GoclawProtocol, AdminProtocol]
 
 CONSUMERS: dict[str, Any] = {
     protocol.name: GatewayConsumer.as_asgi(

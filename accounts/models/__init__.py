@@ -1,5 +1,6 @@
 """Who may come in: people, tenants, keys, paired devices, refresh tokens."""
 
+from accounts.models.agents import EdgeAgent, agent_handle
 from accounts.models.keys import ApiKey, RefreshFamily
 from accounts.models.pairing import TRANSITIONS, Pairing
 from accounts.models.people import (
@@ -19,9 +20,11 @@ __all__ = [
     "TRANSITIONS",
     "Account",
     "ApiKey",
+    "EdgeAgent",
     "Membership",
     "Pairing",
     "RefreshFamily",
     "User",
+    "agent_handle",
     "user_handle",
 ]

@@ -101,6 +101,16 @@ def deciders(account: str) -> list[Address]:
     return [admins(account), pages(account), every_page()]
 
 
+def agent(account: str, agent_id: str) -> Address:
+    """The sockets of one edge agent; at most one of them holds it."""
+    return client(f"edge:{account}", agent_id)
+
+
+def dispatchers() -> Address:
+    """Whoever leases due commands to connected agents."""
+    return group(SYSTEM, "dispatchers")
+
+
 def logs(account: str) -> Address:
     """Who follows the log lines of an account."""
     return topic(f"account:{account}", "logs")

@@ -49,4 +49,17 @@ class StaffSession:
         return self.session_key
 
 
-Credential = ConnectToken | StaffSession
+@dataclass(frozen=True, slots=True)
+class AgentSecret:
+    """What an edge agent shows: a bearer, and its id once or twice. PROTOCOLS.md 1.1, 1.2."""
+
+    bearer: str = field(default="", repr=False)
+    agent_id: str = ""
+    address: str = ""
+
+    @property
+    def guess(self) -> str:
+        return self.bearer
+
+
+Credential = ConnectToken | StaffSession | AgentSecret

@@ -71,11 +71,24 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """As Call, but soon and one after the other: also what a delivery may ask for.
+
+    While one waits an equal one adds nothing, so that any number of hints ask once.
+    """
+
+    operation: Operation
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WaitFor:
     """How long an unknown peer may stay, in seconds from now, before it is told GreetingTimeout."""
 
     seconds: float
 
 
-Effect = Send | SendText | Close | Touch | Join | Leave | Publish | Authenticate | Call | WaitFor
+Effect = (
+    Send | SendText | Close | Touch | Join | Leave | Publish | Authenticate | Call | Ask | WaitFor
+)
 Effects = Sequence[Effect]

@@ -46,6 +46,9 @@ DRAIN = "system.drain"  # {"within_s": float}; passed on to the protocol as its 
 RESYNC = "system.resync"  # {"reason": str}; passed on: live messages may have been missed
 NOTICE = "system.notice"  # {"text": str, "by": str}; passed on: an administrator says something
 CHANGED = "system.changed"  # {"what": str}; passed on to admin pages: look again
+AGENT_HELD = "edge.held"  # {"connection": id} to an agent's sockets: this one holds the agent now
+COMMANDS_DUE = "edge.due"  # {} to an agent's sockets: commands have been leased for it
+DISPATCH = "edge.dispatch"  # {} to the processes: something may be due, or an agent has come
 HINT = "system.hint"  # {} to the processes: something has been announced
 
 # How the events of a run end. PROTOCOLS.md 2.7.

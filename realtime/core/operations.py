@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,37 @@ class ListTenants:
     pass
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldAgent:
+    """PROTOCOLS.md 1.6: `connection` is the agent's socket from now on."""
+
+    connection: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeCommands:
+    """The commands to be written to the agent's socket now, in order."""
+
+    connection: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcknowledgeCommand:
+    """PROTOCOLS.md 1.3 `command_ack`, in either shape. `completed_at` as the agent wrote it."""
+
+    command_id: str
+    status: str
+    error: str = ""
+    completed_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportStatus:
+    """PROTOCOLS.md 1.3 `status`."""
+
+    status: dict[str, Any]
+
+
 Operation = (
     SendChat
     | ReadHistory
@@ -152,4 +184,8 @@ Operation = (
     | ReadStatus
     | ListAgents
     | ListTenants
+    | HoldAgent
+    | TakeCommands
+    | AcknowledgeCommand
+    | ReportStatus
 )

@@ -87,7 +87,7 @@ class Protocol(ABC):
         return []
 
     def deliver(self, event: Event) -> Effects:
-        """Something arrived from the bus: only Send, SendText and Close may come of it."""
+        """Something arrived from the bus: only Send, SendText, Close and Ask may come of it."""
         return []
 
     def failed(self, ref: str, error: GatewayError) -> Effects:

@@ -1,5 +1,6 @@
 """What happens inside: sessions and their events, the runs of agents, uploads, who is present."""
 
+from sessions_app.models.commands import OPEN, CommandEvent, ScheduledCommand, Status
 from sessions_app.models.media import Media
 from sessions_app.models.presence import Presence
 from sessions_app.models.sessions import (
@@ -14,10 +15,14 @@ from sessions_app.models.sessions import (
 __all__ = [
     "MAX_MESSAGES_CHARACTERS",
     "MESSAGE_EXTRAS",
+    "OPEN",
+    "CommandEvent",
     "Media",
     "Presence",
     "Run",
+    "ScheduledCommand",
     "Session",
     "SessionEvent",
+    "Status",
     "new_uuid",
 ]

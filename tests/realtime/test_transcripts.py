@@ -9,7 +9,7 @@ A transcript is a text file, one line a step:
   ! CODE REASON      we close
   @ …                the shell answers: admit {principal}, pending {pairing}, reply {result},
                      fail ERROR MESSAGE, event NAME {data}
-`#` begins a comment. Every effect must be named by a line, in order, except WaitFor, a deadline.
+`#` begins a comment. Every effect must be named by a line, in order, except WaitFor and Touch.
 """
 
 from __future__ import annotations
@@ -18,13 +18,24 @@ import json
 from collections import deque
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
 from realtime import routing
 from realtime.core import errors
 from realtime.core.credentials import PendingPairing
-from realtime.core.effects import Authenticate, Call, Close, Join, Send, SendText, WaitFor
+from realtime.core.effects import (
+    Ask,
+    Authenticate,
+    Call,
+    Close,
+    Join,
+    Send,
+    SendText,
+    Touch,
+    WaitFor,
+)
 from realtime.core.events import Event
 from realtime.core.handshake import Handshake
 from realtime.core.lifecycle import Phase
@@ -55,10 +66,16 @@ class Player:
         }[sign](rest)
 
     def opens(self, rest: str) -> None:
-        path, _, header = rest.partition(" ")
+        url, _, header = rest.partition(" ")
+        path, _, query = url.partition("?")
         name, _, value = header.partition(": ")
         credential = self.protocol.handshake(
-            Handshake(path=path, address="198.51.100.7", headers={name: value})
+            Handshake(
+                path=path,
+                address="198.51.100.7",
+                headers={name: value},
+                query=dict(parse_qsl(query)),
+            )
         )
         if credential is not None:
             self.take([Authenticate(credential)])
@@ -104,17 +121,19 @@ class Player:
         assert (address.kind, address.realm, address.key) == (kind, realm, key)
 
     def asks(self, name: str) -> None:
-        effect = self.next(Call, Authenticate)
-        asked = effect.operation if isinstance(effect, Call) else effect
+        effect = self.next(Call, Ask, Authenticate)
+        asked = effect if isinstance(effect, Authenticate) else effect.operation
         assert type(asked).__name__ == name
-        assert effect.ref == self.ref
+        # Some protocols name what they ask for by themselves.
+        assert isinstance(effect, Ask) or effect.ref == (self.ref or effect.ref)
+        self.ref = effect.ref
 
     def closes(self, rest: str) -> None:
         effect = self.next(Close)
         assert f"{effect.code} {effect.reason}" == rest
 
     def take(self, effects: Any) -> None:
-        self.told.extend(effect for effect in effects if not isinstance(effect, WaitFor))
+        self.told.extend(effect for effect in effects if not isinstance(effect, WaitFor | Touch))
 
     def next(self, *kinds: type) -> Any:
         assert self.told, "the transcript expects more than was said"
