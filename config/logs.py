@@ -19,7 +19,7 @@ _SECRET_KEYS = re.compile(
 _SECRET_TEXTS = [
     (re.compile(r"(\?)[^\s\"'>\]]+"), r"\1" + REDACTED),
     (re.compile(r"(Bearer )[^\s\"',]+", re.IGNORECASE), r"\1" + REDACTED),
-    (re.compile(r"gwk_[A-Za-z0-9_-]{8,}"), REDACTED),
+    (re.compile(r"gw[ke]_[A-Za-z0-9_-]{8,}"), REDACTED),
     (re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), REDACTED),
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1" + REDACTED + "@"),
     # Paths with a sender id or a code in them, of the API and of the admin.

@@ -73,6 +73,16 @@ PAIRED_DEVICE_TTL_S = env.seconds("PAIRED_DEVICE_TTL_S", 30 * 86400, least=1)
 CONNECT_TIMEOUT_S = env.seconds("CONNECT_TIMEOUT_S", 10, least=0.1)
 DEFAULT_AGENT = env.text("DEFAULT_AGENT", "echo")
 
+# --- 000, edge agents (PROTOCOLS.md section 1) -------------------------------------------------
+EDGE_SECRET = env.secret("EDGE_SECRET", TRUNKLINE_HOME, generate=EMBEDDED)
+RELAY_WEBHOOK_SECRET = env.secret(  # the HTTP side (1.7)
+    "RELAY_WEBHOOK_SECRET", TRUNKLINE_HOME, generate=False, default=EDGE_SECRET
+)
+EDGE_AUTH_FAILURES_PER_MINUTE = env.whole(  # per address and agent
+    "EDGE_AUTH_FAILURES_PER_MINUTE", 10, least=1
+)
+COMMAND_LEASE_S = env.seconds("COMMAND_LEASE_S", 30, least=1)
+
 # --- All protocols -----------------------------------------------------------------------------
 PING_INTERVAL_S = env.seconds("PING_INTERVAL_S", 30, least=0.1)  # PROTOCOLS.md 2.10
 PING_TIMEOUT_S = env.seconds("PING_TIMEOUT_S", 30, least=0.1)  # 30 + 30: dead at 60 s
@@ -199,6 +209,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "0.1.0",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {"CommandStatus": "sessions_app.models.commands.Status"},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

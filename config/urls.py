@@ -11,6 +11,7 @@ from django.views.generic import RedirectView
 
 from config import drf, schema
 from realtime import health, views
+from sessions_app.urls import edge_patterns
 
 handler400 = "config.drf.bad_request"
 handler404 = "config.drf.not_found"
@@ -25,6 +26,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("accounts.urls")),
     path("api/", include("sessions_app.urls")),
+    path("edge/", include(edge_patterns)),
     re_path(r"^api/schema/?$", schema.Document.as_view(), name="schema"),
     re_path(r"^api/docs/?$", schema.Page.as_view(url_name="schema"), name="api-docs"),
     re_path(r"^healthz/?$", health.alive),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -117,6 +118,8 @@ async def refuse_upgrade(
         return
     body = {"error": {"code": error.code, "message": str(error)}}
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    if error.retry_after_ms is not None:
+        headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_ms / 1000)))
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": msgspec.json.encode(body)})
 

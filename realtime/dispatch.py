@@ -9,25 +9,46 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+from django.db import InterfaceError, OperationalError
 
+from accounts.services import agents as edge_agents
 from accounts.services import credentials, pairing, staff
 from realtime import metrics
 from realtime.core import operations as ops
-from realtime.core.credentials import ConnectToken, Credential, PendingPairing, StaffSession
-from realtime.core.errors import BadCredentials, TooManyFailures
+from realtime.core.credentials import (
+    AgentSecret,
+    ConnectToken,
+    Credential,
+    PendingPairing,
+    StaffSession,
+)
+from realtime.core.errors import BadCredentials, TooManyFailures, Unavailable
 from realtime.core.limits import Buckets
 from realtime.core.operations import Operation
 from realtime.core.principal import Principal
 from realtime.neighbours import Arrival
 from realtime.runs import Runs
 from realtime.threads import housekeeping, in_thread
-from sessions_app.services import chat, overview, presence, sessions
+from sessions_app.services import (
+    acknowledgements,
+    agents,
+    chat,
+    delivery,
+    overview,
+    presence,
+    sessions,
+)
 
 logger = structlog.get_logger("gateway")
 
 # Wrong credentials from one address: a person mistypes, a program guesses.
 FAILURES_PER_MINUTE = 10
 FAILURES_AT_ONCE = 20
+
+# An agent never repeats an acknowledgement: it is not dropped for a database that is just away.
+PATIENT = (ops.AcknowledgeCommand,)
+PATIENCE_S = 8.0  # the agent waits for its pong for 10
+RETRY_S = 0.25
 
 Service = Callable[..., Any]
 
@@ -52,12 +73,17 @@ SERVICES: dict[type, Service] = {
     ops.ReadStatus: overview.status,
     ops.ListAgents: overview.agents,
     ops.ListTenants: overview.tenants,
+    ops.HoldAgent: agents.hold,
+    ops.TakeCommands: delivery.take,
+    ops.AcknowledgeCommand: acknowledgements.acknowledge,
+    ops.ReportStatus: agents.report,
 }
 
 # Which service proves which credential.
 VERIFIERS: dict[type, Service] = {
     ConnectToken: credentials.connect,
     StaffSession: staff.recognise,
+    AgentSecret: edge_agents.recognise,
 }
 
 
@@ -72,13 +98,15 @@ class Dispatch:
 
     async def authenticate(self, credential: Credential) -> Principal | PendingPairing:
         """Verify a credential. Guessing is slowed down for every address, loopback too."""
+        if isinstance(credential, AgentSecret):  # counted there, together with the HTTP fallback
+            return await _verify(credential)
         now = time.monotonic()
         wait_s = self._failures.wait(credential.address, now)
         if wait_s and credential.guess:
             logger.warning("security.too_many_failures", address=credential.address)
             raise TooManyFailures(retry_after_ms=round(wait_s * 1000))
         try:
-            return await in_thread(VERIFIERS[type(credential)], credential=credential)
+            return await _verify(credential)
         except BadCredentials:
             self._failures.take(credential.address, now)
             raise
@@ -90,7 +118,25 @@ class Dispatch:
             if isinstance(operation, ops.SendChat):
                 # Shielded: a run that has been committed is started, though its asker is cut off.
                 return await asyncio.shield(self._send_chat(principal, fields))
-            return await in_thread(SERVICES[type(operation)], principal=principal, **fields)
+            return await self._serve(operation, principal, fields)
+
+    async def _serve(
+        self, operation: Operation, principal: Principal, fields: dict[str, Any]
+    ) -> Any:
+        """Raises Unavailable while the database is away."""
+        deadline = time.monotonic() + (PATIENCE_S if isinstance(operation, PATIENT) else 0)
+        while True:
+            try:
+                return await in_thread(SERVICES[type(operation)], principal=principal, **fields)
+            except (OperationalError, InterfaceError) as error:
+                if time.monotonic() >= deadline:
+                    logger.warning(
+                        "service.database_away",
+                        operation=type(operation).__name__,
+                        error=type(error).__name__,
+                    )
+                    raise Unavailable("the database does not answer") from error
+            await asyncio.sleep(RETRY_S)
 
     async def _send_chat(self, principal: Principal, fields: dict[str, Any]) -> Any:
         self._runs.refuse_while_draining()
@@ -107,8 +153,8 @@ class Dispatch:
             raise
 
     async def depart(self, connection: str) -> None:
-        self.present.pop(connection, None)
-        await in_thread(presence.depart, connection=connection)
+        arrival = self.present.pop(connection, None)
+        await in_thread(_depart, connection, arrival)
 
     async def reconcile(self) -> None:
         """Make the rows of presence what is so: some may have been swept by others while this
@@ -121,6 +167,23 @@ class Dispatch:
             await housekeeping(_write, arrival, self._node)
             if arrival.connection not in self.present:  # it left meanwhile
                 await housekeeping(presence.depart, connection=arrival.connection)
+
+
+async def _verify(credential: Credential) -> Principal | PendingPairing:
+    """Raises Unavailable while the database is away: an agent is then refused before it opens."""
+    try:
+        proved: Principal | PendingPairing = await in_thread(
+            VERIFIERS[type(credential)], credential=credential
+        )
+        return proved
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable("the database does not answer") from error
+
+
+def _depart(connection: str, arrival: Arrival | None) -> None:
+    presence.depart(connection=connection)
+    if arrival is not None and arrival.protocol == agents.PROTOCOL:
+        agents.released(principal=arrival.principal, connection=connection)
 
 
 def _arrive(arrival: Arrival, node: str) -> None:

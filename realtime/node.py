@@ -20,7 +20,7 @@ import structlog
 from channels.layers import get_channel_layer
 from django.conf import settings
 
-from accounts.services import pairing, tokens
+from accounts.services import agent_secrets, pairing, tokens
 from realtime import metrics
 from realtime.bus import announce, follow
 from realtime.bus.hub import Hub
@@ -28,6 +28,7 @@ from realtime.connection import Connection
 from realtime.core import addresses, events
 from realtime.core.events import Event
 from realtime.dispatch import Dispatch
+from realtime.dispatcher import POLL_EMBEDDED_S, POLL_S, Dispatcher
 from realtime.runs import Runs
 from realtime.threads import housekeeping
 from sessions_app.services import nodes, presence
@@ -44,12 +45,15 @@ TIDY_S = 60.0
 class Node:
     """One process. `start` and `stop` belong to one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dispatches: bool = True) -> None:
+        """`dispatches`: whether it leases due commands to agents, of whatever process."""
         self.id = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         layer: Any = get_channel_layer() if settings.REDIS_URL else None
         self.hub = Hub(layer)
         self.runs = Runs(self.hub, self.hear)
         self.services = Dispatch(node=self.id, runs=self.runs)
+        poll_s = POLL_EMBEDDED_S if settings.EMBEDDED else POLL_S
+        self.dispatcher = Dispatcher(self.hub, name=self.id, poll_s=poll_s) if dispatches else None
         self.connections: dict[str, Connection] = {}
         self.draining = False
         self.loop = asyncio.get_running_loop()
@@ -77,6 +81,10 @@ class Node:
             asyncio.create_task(self._repeat("seen", self._tell_seen, _every(SEEN_S))),
             asyncio.create_task(self._repeat("tidy", self._tidy, _every(TIDY_S))),
         ]
+        if self.dispatcher is not None:
+            self.dispatcher.start()
+            loop = self._repeat("dispatch", self.dispatcher.work, self.dispatcher.wait)
+            self._tasks.append(asyncio.create_task(loop))
         logger.info("node.started", node=self.id, bus="redis" if settings.REDIS_URL else "embedded")
 
     async def stop(self) -> None:
@@ -196,6 +204,7 @@ class Node:
         await housekeeping(follow.delete_old)
         await housekeeping(pairing.expire)
         await housekeeping(tokens.delete_expired)
+        await housekeeping(agent_secrets.end_overlaps)
         await housekeeping(nodes.sweep)
 
     async def _repeat(
@@ -225,6 +234,8 @@ def _ignore(event: Event) -> None:
     """For an address that is subscribed for the sake of members that are there only locally."""
 
 
+dispatches = True  # whether the node that is started next has a dispatcher
+
 _current: Node | None = None
 _starting: asyncio.Task[Node] | None = None
 
@@ -243,7 +254,7 @@ async def ensure_started() -> Node:
 
 async def _start() -> Node:
     global _current
-    node = Node()
+    node = Node(dispatches=dispatches)
     try:
         await node.start()
     except BaseException:

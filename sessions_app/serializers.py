@@ -1,8 +1,13 @@
+"""Shapes of the JSON API; rules are the services'."""
+
 from __future__ import annotations
+
+from typing import Any
 
 from rest_framework import serializers
 
-from sessions_app.models import Presence
+from accounts.models import EdgeAgent
+from sessions_app.models import CommandEvent, Presence, ScheduledCommand
 
 
 class ConnectionSerializer(serializers.ModelSerializer[Presence]):
@@ -20,3 +25,170 @@ class ConnectionSerializer(serializers.ModelSerializer[Presence]):
             "node",
         ]
         read_only_fields = fields
+
+
+# --- commands for edge agents ---
+
+
+class ErrorText(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    message = serializers.CharField()
+    details = serializers.DictField(required=False)
+
+
+class ErrorBody(serializers.Serializer[Any]):
+    error = ErrorText()
+
+
+class NewCommand(serializers.Serializer[Any]):
+    """For the schema; the rules are `services.command_request`'s."""
+
+    agent_id = serializers.CharField(max_length=255)
+    command_type = serializers.CharField(max_length=128)
+    payload = serializers.DictField()
+    priority = serializers.ChoiceField(
+        choices=ScheduledCommand.Priority.choices, required=False, allow_null=True
+    )
+    deliver_at = serializers.DateTimeField(required=False, allow_null=True)
+    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    idempotency_key = serializers.CharField(max_length=255, required=False, allow_null=True)
+    delivery = serializers.ChoiceField(
+        choices=ScheduledCommand.Delivery.choices, required=False, allow_null=True
+    )
+
+
+class Command(serializers.ModelSerializer[ScheduledCommand]):
+    command_id = serializers.CharField(source="id")
+    agent_id = serializers.CharField(source="agent.agent_id")
+
+    class Meta:
+        model = ScheduledCommand
+        fields: tuple[str, ...] = (
+            "command_id",
+            "agent_id",
+            "seq",
+            "command_type",
+            "status",
+            "priority",
+            "delivery",
+            "created_by",
+            "created_at",
+            "deliver_at",
+            "expires_at",
+            "idempotency_key",
+            "attempts",
+            "written_at",
+            "acknowledged_at",
+            "executed_at",
+            "result",
+            "error",
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+
+class CommandWithPayload(Command):
+    payload = serializers.DictField()
+
+    class Meta(Command.Meta):
+        fields = (*Command.Meta.fields, "payload")
+        read_only_fields = fields
+
+
+class Step(serializers.ModelSerializer[CommandEvent]):
+    class Meta:
+        model = CommandEvent
+        fields = ("kind", "attempt", "actor", "data", "at")
+        read_only_fields = fields
+
+
+class CommandWithEvents(CommandWithPayload):
+    events = Step(many=True)
+
+    class Meta(CommandWithPayload.Meta):
+        fields = (*CommandWithPayload.Meta.fields, "events")
+        read_only_fields = fields
+
+
+class Agent(serializers.ModelSerializer[EdgeAgent]):
+    online = serializers.BooleanField()
+    queue_depth = serializers.IntegerField()
+    last_seen = serializers.DateTimeField(source="last_seen_at", allow_null=True)
+    status = serializers.DictField(help_text="What the agent said of itself last.")
+
+    class Meta:
+        model = EdgeAgent
+        fields = (
+            "agent_id",
+            "online",
+            "queue_depth",
+            "last_seen",
+            "status",
+            "status_at",
+            "is_active",
+            "created_at",
+        )
+        read_only_fields = fields
+
+
+# --- the agent's HTTP fallback (PROTOCOLS.md 1.7); for the schema: agents say more than we read ---
+
+
+class Registration(serializers.Serializer[Any]):
+    edge_agent_id = serializers.CharField(required=False)
+    user_phone = serializers.CharField(required=False)
+    auth_token = serializers.CharField(required=False, write_only=True)
+
+
+class Registered(serializers.Serializer[Any]):
+    edge_agent_id = serializers.CharField()
+    status = serializers.CharField()
+
+
+class PendingEvent(serializers.Serializer[Any]):
+    event_id = serializers.CharField()
+    event_type = serializers.CharField()
+    thread_id = serializers.CharField(required=False)
+    details = serializers.DictField()
+
+
+class SyncBody(serializers.Serializer[Any]):
+    edge_agent_id = serializers.CharField()
+    last_command_id = serializers.CharField(required=False, allow_null=True)
+    pending_events = PendingEvent(many=True, required=False)
+    status = serializers.DictField(required=False)
+
+
+class CommandFrame(serializers.Serializer[Any]):
+    command_id = serializers.CharField()
+    command_type = serializers.CharField()
+    priority = serializers.CharField()
+    timestamp = serializers.CharField()
+    payload = serializers.DictField()
+
+
+class Synced(serializers.Serializer[Any]):
+    commands = CommandFrame(many=True)
+    ack_events = serializers.ListField(child=serializers.CharField())
+
+
+class AckBody(serializers.Serializer[Any]):
+    command_id = serializers.CharField()
+    status = serializers.CharField(required=False)
+    success = serializers.BooleanField(required=False)
+    error = serializers.CharField(required=False, allow_null=True)
+    completed_at = serializers.CharField(required=False)
+    timestamp = serializers.CharField(required=False)
+
+
+class Acknowledged(serializers.Serializer[Any]):
+    recorded = serializers.BooleanField()
+
+
+class MessageBody(serializers.Serializer[Any]):
+    thread_id = serializers.CharField(required=False)
+    sender = serializers.CharField(required=False)
+    filtered_text = serializers.CharField(required=False)
+
+
+class MessageTaken(serializers.Serializer[Any]):
+    should_respond = serializers.BooleanField()

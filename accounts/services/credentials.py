@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import Account, ApiKey, Pairing, RefreshFamily, User, user_handle
-from accounts.services import devices, identity, keys, pairing, tokens
+from accounts.services import agents, devices, identity, keys, pairing, tokens
 from accounts.services.pairing_words import check_user_id
 from realtime.core.credentials import ConnectToken, PendingPairing
 from realtime.core.errors import BadCredentials, Revoked
@@ -118,6 +118,8 @@ def _again(principal: Principal) -> Principal | None:
     if principal.via == "gateway_token":
         gone = identity.is_shut_out(principal.account, principal.id)
         return None if gone else principal
+    if principal.via == "edge":
+        return agents.principal_again(principal)
     if principal.via == "api_key":
         key = ApiKey.objects.usable(timezone.now()).select_related("user", "account")
         row = key.filter(pk=kinds["key"]).first()

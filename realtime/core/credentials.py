@@ -51,15 +51,26 @@ class StaffSession:
 
 @dataclass(frozen=True, slots=True)
 class AgentSecret:
-    """What an edge agent shows: a bearer, and its id once or twice. PROTOCOLS.md 1.1, 1.2."""
+    """What an edge agent shows: a bearer, and its id once or twice. PROTOCOLS.md 1.1, 1.2.
 
-    bearer: str = field(default="", repr=False)
+    `bearer` is None without an `Authorization: Bearer `. `over_http`: the agent's fallback of 1.7.
+    """
+
+    bearer: str | None = field(default=None, repr=False)
     agent_id: str = ""
+    named: str = ""  # in X-Edge-Agent-Id
     address: str = ""
+    over_http: bool = False
 
     @property
     def guess(self) -> str:
-        return self.bearer
+        return self.bearer or ""
+
+
+def bearer_of(header: str) -> str | None:
+    """Capital B and one space, as 1.1 has it; None for anything else."""
+    scheme, space, bearer = header.partition(" ")
+    return bearer if scheme == "Bearer" and space else None
 
 
 Credential = ConnectToken | StaffSession | AgentSecret

@@ -54,6 +54,8 @@ class AdminProtocol(Protocol):
         match event.name:
             case name if name in PAIRING_EVENTS:
                 return [Send(_changed("pairings"))]
+            case "command.updated":
+                return [Send(_changed("commands"))]
             case events.CHANGED:
                 return [Send(_changed(event.data["what"]))]
             case events.RESYNC:

@@ -1,6 +1,13 @@
 """What happens inside: sessions and their events, the runs of agents, uploads, who is present."""
 
-from sessions_app.models.commands import OPEN, CommandEvent, ScheduledCommand, Status
+from sessions_app.models.commands import (
+    OPEN,
+    TRANSITIONS,
+    CommandEvent,
+    CommandQuerySet,
+    ScheduledCommand,
+    Status,
+)
 from sessions_app.models.media import Media
 from sessions_app.models.presence import Presence
 from sessions_app.models.sessions import (
@@ -16,7 +23,9 @@ __all__ = [
     "MAX_MESSAGES_CHARACTERS",
     "MESSAGE_EXTRAS",
     "OPEN",
+    "TRANSITIONS",
     "CommandEvent",
+    "CommandQuerySet",
     "Media",
     "Presence",
     "Run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,13 @@ OPEN = (Status.SCHEDULED, Status.LEASED, Status.DELIVERED, Status.RECEIVED, Stat
 
 
 class CommandQuerySet(models.QuerySet["ScheduledCommand"]):
+    def due(self, now: dt.datetime) -> CommandQuerySet:
+        """Waiting to be leased, and it is time."""
+        return self.filter(status=Status.SCHEDULED, deliver_at__lte=now).unexpired(now)
+
+    def unexpired(self, now: dt.datetime) -> CommandQuerySet:
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=now))
+
     def move(self, to: Status, **changes: Any) -> int:
         """Change the status where TRANSITIONS allows it; how many rows moved says who won."""
         sources = [source for source, targets in TRANSITIONS.items() if to in targets]
@@ -79,6 +87,7 @@ class ScheduledCommand(models.Model):
     `deliver_at` is held here, `payload["send_at"]` belongs to the agent. `seq` counts per agent.
     `lease_owner` is the dispatcher that claimed it, `written_to` the connection that it was last
     written to. `acknowledged_at`: the first terminal acknowledgement, `executed_at`: the second.
+    `leases` and `retries` number the events that may happen again, as `attempts` does.
     """
 
     class Delivery(models.TextChoices):
@@ -90,12 +99,17 @@ class ScheduledCommand(models.Model):
         IMMEDIATE = "immediate"
 
     id = models.CharField(primary_key=True, max_length=128, default=new_command_id, editable=False)
+    # The agent's own, once more: a caller's idempotency key is one in all of the account.
+    account = models.ForeignKey(
+        "accounts.Account", on_delete=models.CASCADE, related_name="commands", editable=False
+    )
     agent = models.ForeignKey(
         "accounts.EdgeAgent", on_delete=models.CASCADE, related_name="commands"
     )
     seq = models.PositiveBigIntegerField()
     command_type = models.CharField(max_length=128)
     payload = models.JSONField(default=dict, blank=True)
+    size = models.PositiveIntegerField(default=0, editable=False)  # of the payload, in bytes
     priority = models.CharField(max_length=16, choices=Priority.choices, default=Priority.NORMAL)
     delivery = models.CharField(
         max_length=16, choices=Delivery.choices, default=Delivery.AT_LEAST_ONCE
@@ -108,10 +122,13 @@ class ScheduledCommand(models.Model):
     idempotency_key = models.CharField(max_length=255, blank=True, default="")
     fingerprint = models.CharField(max_length=64, blank=True, default="")  # of what was asked for
     attempts = models.PositiveIntegerField(default=0)  # writes to a socket
+    leases = models.PositiveIntegerField(default=0)
+    retries = models.PositiveIntegerField(default=0)  # times put back into the queue by hand
     lease_owner = models.CharField(max_length=128, blank=True, default="")
     lease_until = models.DateTimeField(null=True, blank=True)
     written_to = models.CharField(max_length=128, blank=True, default="")
     written_at = models.DateTimeField(null=True, blank=True)
+    retry_at = models.DateTimeField(null=True, blank=True)  # not written again before
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     executed_at = models.DateTimeField(null=True, blank=True)
     result = models.JSONField(null=True, blank=True)
@@ -127,12 +144,13 @@ class ScheduledCommand(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["agent", "seq"], name="command_seq_once"),
             models.UniqueConstraint(
-                fields=["agent", "created_by", "idempotency_key"],
+                fields=["account", "created_by", "idempotency_key"],
                 condition=~Q(idempotency_key=""),
                 name="command_once_per_key",
             ),
         ]
         indexes = [
+            models.Index(fields=["account", "-created_at"], name="command_newest"),
             models.Index(
                 fields=["deliver_at", "seq"],
                 condition=Q(status="scheduled"),
@@ -143,6 +161,9 @@ class ScheduledCommand(models.Model):
                 fields=["lease_until"], condition=Q(status="leased"), name="command_leased"
             ),
             models.Index(
+                fields=["retry_at"], condition=Q(status="delivered"), name="command_unanswered"
+            ),
+            models.Index(
                 fields=["expires_at"],
                 condition=Q(status__in=["scheduled", "leased", "delivered"]),
                 name="command_expiring",
@@ -151,6 +172,11 @@ class ScheduledCommand(models.Model):
 
     def __str__(self) -> str:
         return f"{self.command_type} {self.pk}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self._state.adding:
+            self.account_id = self.agent.account_id
+        super().save(*args, **kwargs)
 
 
 class CommandEvent(models.Model):

@@ -171,6 +171,7 @@ def test_an_unset_secret_is_refused_where_several_hosts_must_agree(env, tmp_path
         ("PING_INTERVAL_S", "often", "PING_INTERVAL_S: 'often'"),
         ("RATE_LIMIT_REPLY", "shout", "RATE_LIMIT_REPLY: 'shout'"),
         ("GATEWAY_TOKEN", "", "GATEWAY_TOKEN: "),
+        ("EDGE_AUTH_FAILURES_PER_MINUTE", "0", "EDGE_AUTH_FAILURES_PER_MINUTE: '0'"),
         ("DEFAULT_AGENT", "nobody", "DEFAULT_AGENT: 'nobody'"),
         ("SECRET_KEY", "short", "SECRET_KEY: "),
         ("DATABASE_URL", "sqlite", "DATABASE_URL: 'sqlite'"),

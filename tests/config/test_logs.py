@@ -12,6 +12,7 @@ from config.logs import REDACTED, configuration, redact
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyIjoiYWxpY2UifQ.c2lnbmF0dXJl"
 KEY = "gwk_1234abcd_" + "x" * 43
+AGENT_SECRET = "gwe_1234abcd_" + "x" * 43
 
 
 def cleaned(**event):
@@ -47,6 +48,7 @@ def test_what_is_called_a_secret_is_not_shown(key):
         "wss://host/ws?api_key=s3cret",
         f"header Bearer {JWT}",
         f"used {KEY} twice",
+        f"used {AGENT_SECRET} twice",
         f"saw {JWT}",
         "redis://user:s3cret@host/0",
     ],
@@ -54,7 +56,7 @@ def test_what_is_called_a_secret_is_not_shown(key):
 def test_what_looks_like_a_secret_is_not_shown_wherever_it_stands(text):
     for event in (cleaned(event=text), cleaned(event="x", detail=[{"text": text}])):
         shown = str(event)
-        assert not any(secret in shown for secret in ("s3cret", JWT, KEY))
+        assert not any(secret in shown for secret in ("s3cret", JWT, KEY, AGENT_SECRET))
         assert REDACTED in shown
 
 

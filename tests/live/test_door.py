@@ -25,7 +25,7 @@ async def test_every_refusal_before_the_upgrade_has_its_status(serve):
     for path, status, words in [
         ("/nothing", 404, "no WebSocket answers"),
         ("/ws?token=x", 404, "nexus is not served"),
-        ("/edge/ws", 404, "edge is not served"),
+        ("/nexus/ws", 404, "nexus is not served"),
         ("/ws/group/g/client/c", 404, "/v3/ws/group/"),
     ]:
         given, body = await status_of(base + path)

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECRETS = {
     "SECRET_KEY": "a-secret-for-tests-only-" * 3,
     "GATEWAY_TOKEN": "the-gateway-token-of-the-tests",
+    "EDGE_SECRET": "the-edge-secret-of-the-tests",
 }
 
 

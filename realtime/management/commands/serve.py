@@ -38,6 +38,11 @@ class Command(BaseCommand):
             help="seconds to leave within on SIGTERM",
         )
         parser.add_argument(
+            "--no-dispatcher",
+            action="store_true",
+            help="leave due commands to other processes (manage.py dispatch_commands)",
+        )
+        parser.add_argument(
             "--bootstrap",
             action="store_true",
             help="migrate, make the first administrator, and print what a newcomer needs",
@@ -49,6 +54,7 @@ class Command(BaseCommand):
                 "--workers takes 1: run one serve process for each core, on a shared REDIS_URL"
                 " and DATABASE_URL, each with its own --port, behind a proxy"
             )
+        node.dispatches = not options["no_dispatcher"]
         greeting = ""
         if options["bootstrap"]:
             call_command("migrate", interactive=False, verbosity=0)

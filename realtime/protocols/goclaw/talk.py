@@ -166,6 +166,9 @@ class GoclawProtocol(Protocol):
                 return self._run_event(event)
             case name if name in FORWARDED:
                 return [SendText(event.rendered(self.name, lambda: _plain(name, event.data)))]
+            case "command.updated" if self.principal.at_least("operator"):
+                text = event.rendered(self.name, lambda: _plain(event.name, event.data))
+                return [SendText(text)]
             case events.DRAIN:
                 within_ms = round(event.data["within_s"] * 1000)
                 payload = {"reason": "server restarting", "withinMs": within_ms}

@@ -1,0 +1,219 @@
+"""The agent's side of delivery: what it is given. Source: PROTOCOLS.md 1.4, 1.5, 6.
+
+A command is marked just before it is written. Killed in between: it is written again, on a later
+connection. Whoever asks holds the agent's row, so that there is one giver at a time.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+
+from accounts.models import EdgeAgent
+from realtime.core.principal import Principal
+from sessions_app.models import CommandQuerySet, ScheduledCommand, Status
+from sessions_app.moments import rfc3339
+from sessions_app.services import agents, clock
+from sessions_app.services.command_request import MAX_PAYLOAD_BYTES
+from sessions_app.services.command_steps import record, tell
+
+WINDOW = 32  # commands written and not acknowledged
+WINDOW_BYTES = MAX_PAYLOAD_BYTES  # of their payloads: a frame that carries them twice can wait
+MAX_ATTEMPTS = 5
+LOOK_AHEAD = 4 * WINDOW
+
+Place = tuple[dt.datetime, int]  # of a command in its agent's queue
+
+
+def lease() -> dt.timedelta:
+    """How long a dispatcher's claim holds, and the grace before a command is written again."""
+    return dt.timedelta(seconds=settings.COMMAND_LEASE_S)
+
+
+def grace(attempts: int) -> dt.timedelta:
+    """How long an acknowledgement of the latest write is waited for, on whatever connection."""
+    return lease() * 2 ** (min(attempts, MAX_ATTEMPTS) - 1)
+
+
+def again(now: dt.datetime, connection: Any) -> Q:
+    """Delivered, never acknowledged, and to be written again to `connection` (a name or an F)."""
+    return Q(
+        status=Status.DELIVERED,
+        delivery=ScheduledCommand.Delivery.AT_LEAST_ONCE,
+        attempts__lt=MAX_ATTEMPTS,
+        retry_at__lte=now,
+    ) & ~Q(written_to=connection)
+
+
+def take(*, principal: Principal, connection: str, window: int = WINDOW) -> dict[str, Any]:
+    """The commands to be written to `connection` now, in order, as frames; none when a newer
+    connection holds the agent. `more`: there is room for more than one answer carries.
+    """
+    if not _is_something_for(principal, connection):
+        return {"commands": [], "more": False}
+    with transaction.atomic():
+        agent = agents.locked(principal.account, principal.id)
+        if agent is None or agent.connection != connection:
+            return {"commands": [], "more": False}
+        return _hand_over(agent, connection, window)
+
+
+@transaction.atomic
+def fetch(*, principal: Principal, window: int = WINDOW) -> dict[str, Any]:
+    """As `take`, for an agent that asks over HTTP (1.7): each request is a connection of its own.
+
+    None while a socket holds the agent: what is on its way there is not given twice.
+    """
+    agent = agents.locked_or_new(principal.account, principal.id)
+    now = clock.now()
+    EdgeAgent.objects.filter(pk=agent.pk).update(last_seen_at=now)
+    if EdgeAgent.objects.filter(agents.holder(), pk=agent.pk).exists():
+        return {"commands": [], "more": False}
+    connection = f"http:{secrets.token_hex(16)}"
+    due = agent.commands.due(now).select_related("account", "agent").order_by("deliver_at", "seq")
+    rows = list(due.select_for_update(of=("self",))[:window])
+    lease_to(rows, owner=connection, now=now)
+    return _hand_over(agent, connection, window)
+
+
+def lease_to(rows: Sequence[ScheduledCommand], *, owner: str, now: dt.datetime) -> None:
+    """Promise locked, scheduled rows to whoever is to write them, for `lease()`."""
+    if not rows:
+        return
+    ScheduledCommand.objects.filter(pk__in=[row.pk for row in rows]).move(
+        Status.LEASED, lease_owner=owner, lease_until=now + lease(), leases=F("leases") + 1
+    )
+    record(rows, Status.LEASED, at=now, number=lambda row: row.leases + 1, actor=owner)
+    tell(rows, Status.LEASED, at=now)
+
+
+def frame(command: ScheduledCommand) -> dict[str, Any]:
+    """The same object under `data` and `payload`, the priority on both levels (1.4)."""
+    own = command.payload.get("priority", command.priority)
+    inner = command.priority if own in ScheduledCommand.Priority.values else own
+    body = {
+        "command_id": command.pk,
+        "command_type": command.command_type,
+        "priority": command.priority,
+        "timestamp": rfc3339(command.created_at),
+        "payload": {**command.payload, "priority": inner},
+    }
+    return {"type": "command", "data": body, "payload": body}
+
+
+def _is_something_for(principal: Principal, connection: str) -> bool:
+    """A look that locks nothing: most acknowledgements find nothing more to give."""
+    mine = ScheduledCommand.objects.filter(
+        agent__account__slug=principal.account,
+        agent__agent_id=principal.id,
+        agent__connection=connection,
+    )
+    return mine.filter(Q(status=Status.LEASED) | again(clock.now(), connection)).exists()
+
+
+@dataclass
+class _Room:
+    """What a connection can still be given, and which threads must wait for what came before."""
+
+    count: int
+    bytes: int = WINDOW_BYTES
+    waiting: dict[str, Place] = field(default_factory=dict)
+
+    def admits(self, row: ScheduledCommand) -> bool:
+        return self.count > 0 and row.size <= self.bytes
+
+    def must_wait(self, row: ScheduledCommand) -> bool:
+        before = self.waiting.get(_thread(row.payload.get("thread_id")))
+        return before is not None and before < (row.deliver_at, row.seq)
+
+
+def _hand_over(agent: EdgeAgent, connection: str, window: int) -> dict[str, Any]:
+    now = clock.now()
+    room = _room(agent, connection, window, now)
+    rows = list(_candidates(agent, connection, now))
+    taken = list(_fitting(rows, room))
+    _mark(taken, connection, now)
+    more = len(rows) == LOOK_AHEAD and room.count > 0 and bool(taken)
+    return {"commands": [frame(command) for command in taken], "more": more}
+
+
+def _room(agent: EdgeAgent, connection: str, window: int, now: dt.datetime) -> _Room:
+    """What was written within the last lease counts: longer silence must not stop an agent.
+
+    What was written to an earlier connection in that time may come once more: until then the later
+    commands of its thread wait, so that order is kept.
+    """
+    room = _Room(window)
+    recent = agent.commands.filter(status=Status.DELIVERED, written_at__gt=now - lease())
+    for row in recent.unexpired(now).values(
+        "written_to", "delivery", "attempts", "retry_at", "deliver_at", "seq", "size",
+        "payload__thread_id",
+    ):  # fmt: skip
+        if row["written_to"] == connection:
+            room.count -= 1
+            room.bytes -= row["size"]
+        elif (
+            row["delivery"] == ScheduledCommand.Delivery.AT_LEAST_ONCE
+            and row["attempts"] < MAX_ATTEMPTS
+            and (row["retry_at"] or now) > now
+        ):
+            thread, place = _thread(row["payload__thread_id"]), (row["deliver_at"], row["seq"])
+            room.waiting[thread] = min(place, room.waiting.get(thread, place))
+    return room
+
+
+def _thread(name: Any) -> str:
+    return name if isinstance(name, str) else ""
+
+
+def _candidates(agent: EdgeAgent, connection: str, now: dt.datetime) -> CommandQuerySet:
+    """In order; none after one that is due but not leased yet (a dispatcher is about to)."""
+    wanted = Q(status=Status.LEASED) | again(now, connection)
+    due = agent.commands.due(now).order_by("deliver_at", "seq")
+    first = due.values_list("deliver_at", "seq").first()
+    if first is not None:
+        at, seq = first
+        wanted &= Q(deliver_at__lt=at) | Q(deliver_at=at, seq__lt=seq)
+    rows = agent.commands.filter(wanted).unexpired(now).select_related("account", "agent")
+    return rows.select_for_update(of=("self",)).order_by("deliver_at", "seq")[:LOOK_AHEAD]
+
+
+def _fitting(rows: Sequence[ScheduledCommand], room: _Room) -> Iterator[ScheduledCommand]:
+    for row in rows:
+        if room.must_wait(row):
+            continue
+        if not room.admits(row):
+            return
+        room.count -= 1
+        room.bytes -= row.size
+        yield row
+
+
+def _mark(rows: Sequence[ScheduledCommand], connection: str, now: dt.datetime) -> None:
+    if not rows:
+        return
+    for attempts in {row.attempts for row in rows}:
+        same = [row.pk for row in rows if row.attempts == attempts]
+        ScheduledCommand.objects.filter(pk__in=same).move(
+            Status.DELIVERED,
+            attempts=attempts + 1,
+            written_to=connection,
+            written_at=now,
+            retry_at=now + grace(attempts + 1),
+            lease_until=None,
+        )
+    record(
+        rows,
+        Status.DELIVERED,
+        at=now,
+        number=lambda row: row.attempts + 1,
+        data={"connection": connection},
+    )
+    tell(rows, Status.DELIVERED, at=now)

@@ -1,0 +1,496 @@
+"""The way of a command to its agent and back: claims, writes, answers, ends."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from realtime.core.errors import InvalidParams
+from sessions_app.models import CommandEvent, Presence, ScheduledCommand
+from sessions_app.services import claims, commands, delivery, nodes
+from tests.sessions_app.edge import LEASE_S, Agent, kinds, now, queue
+
+
+def in_(seconds):
+    return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
+
+
+# --- claim ---
+
+
+def test_a_claim_is_a_lease_under_the_dispatchers_name(alice, agent, told):
+    command = queue(alice)
+    assert claims.claim(dispatcher="d1") == [("default", "edge_1")]
+    row = now(command)
+    assert (row.status, row.lease_owner, row.leases) == ("leased", "d1", 1)
+    left_s = (row.lease_until - dt.datetime.now(dt.UTC)).total_seconds()
+    assert LEASE_S - 5 < left_s <= LEASE_S
+    assert told("command.updated")[-1][1].data["status"] == "leased"
+    assert claims.claim(dispatcher="d2") == []
+
+
+def test_only_for_agents_whose_socket_a_living_process_holds(alice, agent, dead_node):
+    silent, orphaned, gone = Agent("silent"), Agent("orphaned"), Agent("gone")
+    orphaned.connect(node="node-x")
+    gone.connect()
+    gone.disconnect()
+    nodes.renew(node="node-x", host="here", pid=3, lease_s=-1)
+    for one in (agent, silent, orphaned, gone):
+        queue(alice, one.principal.id)
+    assert claims.claim(dispatcher="d1") == [("default", "edge_1")]
+
+
+def test_not_for_an_agent_that_was_deactivated_nor_for_a_socket_of_another_protocol(alice, agent):
+    other = Agent("other")
+    other.connect()
+    Presence.objects.filter(pk=other.connection).update(protocol="goclaw")
+    row = agent.row
+    row.is_active = False
+    row.save()
+    queue(alice), queue(alice, "other")
+    assert claims.claim(dispatcher="d1") == []
+
+
+def test_nothing_is_claimed_before_its_time_or_after_its_expiry(alice, agent, time):
+    later = queue(alice, deliver_at=in_(60), expires_at=in_(120))
+    assert claims.claim(dispatcher="d1") == []
+    assert 55 < claims.next_due_in_s() <= 60
+    time.step(61)
+    assert claims.claim(dispatcher="d1")
+    assert claims.next_due_in_s() is None
+    time.step(LEASE_S)
+    assert claims.return_lapsed() == 1
+    time.step(60)
+    assert claims.claim(dispatcher="d1") == []
+    assert now(later).status == "scheduled"
+
+
+def test_an_agent_gets_no_more_than_its_window_and_nobody_starves(alice, agent):
+    other = Agent("edge_2")
+    other.connect()
+    for _ in range(40):
+        queue(alice)
+    queue(alice, "edge_2")
+    pairs = claims.claim(dispatcher="d1", limit=35)
+    assert sorted(pairs) == [("default", "edge_1"), ("default", "edge_2")]
+    assert ScheduledCommand.objects.filter(agent=agent.row, status="leased").count() == 32
+
+
+def test_a_claim_keeps_to_its_limit_and_to_the_agents_asked_for(alice, agent):
+    other = Agent("edge_2")
+    other.connect()
+    for name in ("edge_1", "edge_1", "edge_2"):
+        queue(alice, name)
+    assert claims.claim(dispatcher="d1", agents=[]) == []
+    assert claims.claim(dispatcher="d1", agents=[other.row.pk]) == [("default", "edge_2")]
+    assert claims.claim(dispatcher="d1", limit=1) == [("default", "edge_1")]
+    assert ScheduledCommand.objects.filter(status="leased").count() == 2
+
+
+def test_a_lapsed_lease_returns_what_was_not_taken_and_only_that(alice, agent, time):
+    first = queue(alice)
+    assert agent.take_due() == [first.pk]
+    second = queue(alice)
+    claims.claim(dispatcher="d1")
+    time.step(LEASE_S - 1)
+    assert claims.return_lapsed() == 0
+    time.step(2)
+    assert claims.return_lapsed() == 1
+    assert (now(first).status, now(second).status) == ("delivered", "scheduled")
+    claims.claim(dispatcher="d2")
+    time.step(LEASE_S + 1)
+    assert claims.return_lapsed() == 1
+    assert kinds(second) == ["scheduled", *["leased", "lease_lapsed"] * 2]
+
+
+def test_sockets_that_did_not_hear_are_told_again(alice, agent, time):
+    queue(alice)
+    claims.claim(dispatcher="d1")
+    assert claims.overdue() == []
+    time.step(2)
+    assert claims.overdue() == [("default", "edge_1")]
+    agent.take()
+    assert claims.overdue() == []
+    agent.connect()
+    assert claims.overdue() == []
+    time.step(LEASE_S)
+    assert claims.overdue() == [("default", "edge_1")]
+
+
+# --- take ---
+
+
+def test_a_frame_is_the_protocols_own(alice, agent):
+    payload = {"thread_id": "iMessage;-;+15551234567", "message_text": "hey 💙"}
+    command = queue(alice, command_type="schedule_message", payload=payload, priority="immediate")
+    claims.claim(dispatcher="d1")
+    given = delivery.take(principal=agent.principal, connection=agent.connection)
+    body = {
+        "command_id": command.pk,
+        "command_type": "schedule_message",
+        "priority": "immediate",
+        "timestamp": given["commands"][0]["data"]["timestamp"],
+        "payload": {**payload, "priority": "immediate"},
+    }
+    assert given == {
+        "commands": [{"type": "command", "data": body, "payload": body}],
+        "more": False,
+    }
+    assert body["timestamp"].endswith("Z")
+    assert dt.datetime.fromisoformat(body["timestamp"]).tzinfo
+
+
+def test_a_payloads_own_meaning_of_priority_is_left_alone(alice, agent):
+    queue(alice, payload={"priority": 7})
+    claims.claim(dispatcher="d1")
+    given = delivery.take(principal=agent.principal, connection=agent.connection)
+    body = given["commands"][0]["data"]
+    assert (body["priority"], body["payload"]["priority"]) == ("normal", 7)
+
+
+def test_what_is_taken_is_marked_before_it_is_written(alice, agent, told):
+    command = queue(alice)
+    assert agent.take_due() == [command.pk]
+    row = now(command)
+    assert (row.status, row.attempts, row.written_to) == ("delivered", 1, agent.connection)
+    assert row.lease_until is None
+    event = CommandEvent.objects.get(kind="delivered")
+    assert (event.attempt, event.data) == (1, {"connection": agent.connection})
+    assert told("command.updated")[-1][1].data["status"] == "delivered"
+    assert agent.take() == []
+
+
+def test_only_what_was_leased_is_taken_and_only_by_its_agent(alice, agent):
+    other, foreign = Agent("edge_2"), Agent("edge_1", account="other")
+    other.connect(), foreign.connect()
+    command = queue(alice)
+    assert agent.take() == []
+    claims.claim(dispatcher="d1")
+    assert other.take() == other.take(agent.connection) == []
+    assert foreign.take() == foreign.take(agent.connection) == []
+    assert agent.take() == [command.pk]
+
+
+def test_an_older_connection_gets_nothing_any_more(alice, agent):
+    old = agent.connection
+    new = agent.connect()
+    command = queue(alice)
+    claims.claim(dispatcher="d1")
+    assert agent.take(old) == []
+    assert agent.take(new) == [command.pk]
+
+
+def test_a_connection_that_is_replaced_while_it_asks_gets_nothing(alice, agent, monkeypatch):
+    old, command = agent.connection, queue(alice)
+    claims.claim(dispatcher="d1")
+    look = delivery._is_something_for
+
+    def overtaken(principal, connection):
+        found = look(principal, connection)
+        agent.connect()
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(delivery, "_is_something_for", overtaken)
+        assert agent.take(old) == []
+    assert agent.take() == [command.pk]
+
+
+def test_what_dispatchers_leased_beyond_the_window_waits(alice, agent):
+    made = [queue(alice).pk for _ in range(35)]
+    until = in_(LEASE_S)
+    ScheduledCommand.objects.update(status="leased", lease_until=until)
+    assert agent.take() == made[:32]
+    assert agent.take() == []
+    agent.ack(made[0], "completed")
+    assert agent.take() == made[32:33]
+
+
+def test_a_lease_is_taken_by_whatever_connection_holds_the_agent_then(alice, agent):
+    command = queue(alice)
+    claims.claim(dispatcher="d1")
+    agent.disconnect()
+    agent.connect(node="node-2")
+    assert agent.take() == [command.pk]
+
+
+def test_commands_come_in_the_order_of_their_time_then_of_their_number(alice, agent, time):
+    at = in_(60)
+    names = [queue(alice, deliver_at=at).pk for _ in range(3)]
+    first = queue(alice, deliver_at=in_(30)).pk
+    time.step(61)
+    assert agent.take_due() == [first, *names]
+
+
+def test_no_more_than_the_window_is_under_way(alice, agent, time):
+    made = [queue(alice).pk for _ in range(35)]
+    assert agent.take_due() == made[:32]
+    assert agent.take_due() == []
+    agent.ack(made[0], "received")
+    agent.ack(made[1], "completed")
+    assert agent.take_due() == made[32:34]
+    # An agent that never acknowledges is slowed down, not cut off.
+    time.step(LEASE_S + 1)
+    assert agent.take_due() == made[34:]
+
+
+def test_large_payloads_are_under_way_one_at_a_time(alice, agent):
+    large = [queue(alice, payload={"a": "x" * 200_000}).pk for _ in range(2)]
+    small = queue(alice).pk
+    assert agent.take_due() == large[:1]
+    agent.ack(large[0], "received")
+    assert agent.take() == [large[1], small]
+
+
+def test_nothing_is_written_after_it_expired_or_was_cancelled(alice, agent, time):
+    expired, cancelled, good = queue(alice, expires_at=in_(10)), queue(alice), queue(alice)
+    claims.claim(dispatcher="d1")
+    commands.cancel(principal=alice, command_id=cancelled.pk)
+    time.step(11)
+    assert agent.take() == [good.pk]
+    assert claims.expire() == 1
+    assert now(expired).status == "expired"
+
+
+def test_what_is_due_and_not_leased_yet_holds_back_what_comes_after_it(alice, agent):
+    """Two dispatchers: one has locked the first rows and not committed yet."""
+    first, second = queue(alice), queue(alice)
+    claims.claim(dispatcher="d2")
+    ScheduledCommand.objects.filter(pk=first.pk).update(status="scheduled")
+    assert agent.take() == []
+    claims.claim(dispatcher="d1")
+    assert agent.take() == [first.pk, second.pk]
+
+
+# --- written again ---
+
+
+def test_what_was_not_acknowledged_is_written_again_on_a_new_connection_after_the_grace(
+    alice, agent, time
+):
+    command = queue(alice)
+    agent.take_due()
+    time.step(LEASE_S + 1)
+    assert agent.take_due() == []  # the same connection: it has it
+    agent.connect()
+    assert agent.take() == [command.pk]
+    assert now(command).attempts == 2
+    agent.connect()
+    time.step(LEASE_S + 1)
+    assert agent.take() == []  # the second write is waited for twice as long
+    time.step(LEASE_S)
+    assert agent.take() == [command.pk]
+
+
+@pytest.mark.parametrize("status", ["received", "executing", "completed", "failed"])
+def test_nothing_is_written_again_after_any_answer(alice, agent, time, status):
+    command = queue(alice)
+    agent.take_due()
+    agent.ack(command, status)
+    agent.connect()
+    time.step(10 * LEASE_S)
+    assert agent.take_due() == claims.overdue() == []
+
+
+def test_at_most_once_is_never_written_again_and_is_given_up(alice, agent, time):
+    command = queue(alice, delivery="at_most_once")
+    agent.take_due()
+    time.step(LEASE_S + 1)
+    assert claims.bury() == 0  # its connection may still answer
+    agent.disconnect()
+    assert claims.bury() == 0
+    agent.connect()
+    assert agent.take_due() == []
+    assert claims.bury() == 1
+    assert (now(command).status, now(command).error) == ("dead", "written and never acknowledged")
+
+
+def test_after_five_writes_without_an_answer_a_command_is_dead_and_can_be_revived(
+    alice, agent, time
+):
+    command = queue(alice)
+    for attempt in range(1, 6):
+        assert agent.take_due() == [command.pk]
+        time.step(LEASE_S * 2 ** (attempt - 1) - 1)
+        agent.connect()
+        assert agent.take() == []
+        assert claims.bury() == 0
+        time.step(2)
+    assert agent.take_due() == []
+    assert claims.bury() == 1
+    assert now(command).status == "dead"
+    assert agent.ack(command, "completed")
+    assert now(command).status == "dead"
+    commands.retry(principal=alice, command_id=command.pk)
+    assert agent.take_due() == [command.pk]
+    assert now(command).attempts == 6
+
+
+def test_a_thread_keeps_its_order_while_something_may_come_once_more(alice, agent, time):
+    lost = queue(alice, payload={"thread_id": "t1"})
+    agent.take_due()
+    agent.connect()
+    same = queue(alice, payload={"thread_id": "t1"})
+    other = queue(alice, payload={"thread_id": "t2"})
+    assert agent.take_due() == [other.pk]
+    time.step(LEASE_S - 1)
+    assert agent.take_due() == []
+    time.step(2)
+    assert agent.take_due() == [lost.pk, same.pk]
+
+
+def test_a_thread_waits_for_one_lease_and_no_longer(alice, agent, time):
+    lost = queue(alice)
+    agent.take_due()
+    time.step(LEASE_S + 1)
+    agent.connect()
+    assert agent.take_due() == [lost.pk]
+    agent.connect()
+    same = queue(alice)
+    assert agent.take_due() == []
+    time.step(LEASE_S + 1)
+    claims.return_lapsed()
+    assert agent.take_due() == [same.pk]
+    time.step(LEASE_S)
+    assert agent.take_due() == [lost.pk]
+
+
+# --- the agent that asks over HTTP ---
+
+
+def fetch(agent):
+    given = delivery.fetch(principal=agent.principal)
+    return [frame["data"]["command_id"] for frame in given["commands"]]
+
+
+def test_an_agent_without_a_socket_fetches_what_is_due(alice, accounts, time):
+    agent = Agent()
+    command, later = queue(alice), queue(alice, deliver_at=in_(1000))
+    assert fetch(agent) == [command.pk]
+    assert kinds(command) == ["scheduled", "leased", "delivered"]
+    assert fetch(agent) == []
+    time.step(LEASE_S + 1)
+    assert fetch(agent) == [command.pk]
+    agent.ack(command, "completed")
+    time.step(100 * LEASE_S)
+    assert fetch(agent) == [later.pk]
+
+
+def test_what_is_on_its_way_over_the_socket_is_not_given_over_http(alice, agent, time):
+    command = queue(alice)
+    claims.claim(dispatcher="d1")
+    assert fetch(agent) == []
+    assert agent.take() == [command.pk]
+    agent.disconnect()
+    assert fetch(agent) == []
+    time.step(LEASE_S + 1)
+    assert fetch(agent) == [command.pk]
+
+
+# --- answers ---
+
+
+def test_the_first_completed_is_scheduled_and_the_second_is_sent(alice, agent, told):
+    command = queue(alice)
+    agent.take_due()
+    assert agent.ack(command, "completed", completed_at="2025-11-15T18:30:00.123Z")
+    row = now(command)
+    assert row.status == "completed"
+    assert row.acknowledged_at and not row.executed_at
+    assert agent.ack(command, "completed", completed_at="2025-11-15T19:00:00.000Z")
+    assert now(command).executed_at
+    assert not agent.ack(command, "completed", completed_at="2025-11-15T19:00:00.000Z")
+    assert kinds(command)[3:] == ["completed", "executed"]
+    event = CommandEvent.objects.get(kind="executed")
+    assert event.data == {"completed_at": "2025-11-15T19:00:00.000Z"}
+    assert event.actor == "edge_1"
+
+
+def test_the_first_completed_said_twice_is_no_second_one(alice, agent):
+    command = queue(alice)
+    agent.take_due()
+    said = {"completed_at": "2025-11-15T18:30:00.123Z"}
+    assert [agent.ack(command, "completed", **said) for _ in range(2)] == [True, False]
+    assert now(command).executed_at is None
+
+
+def test_a_completed_command_may_fail_after_all_and_never_the_other_way(alice, agent):
+    command = queue(alice)
+    agent.take_due()
+    agent.ack(command, "completed")
+    assert agent.ack(command, "failed", error="not delivered")
+    row = now(command)
+    assert (row.status, row.error) == ("failed", "not delivered")
+    assert row.acknowledged_at and row.executed_at
+    assert agent.ack(command, "completed")
+    assert not agent.ack(command, "completed")
+    assert now(command).status == "failed"
+    assert kinds(command)[3:] == ["completed", "failed", "late"]
+
+
+def test_the_steps_in_between_are_recorded_once_in_whatever_order(alice, agent):
+    command = queue(alice)
+    agent.take_due()
+    said = ["executing", "received", "executing", "completed", "received", "failed", "executing"]
+    recorded = [agent.ack(command, status) for status in said]
+    assert recorded == [True, True, False, True, False, True, False]
+    assert now(command).status == "failed"
+    assert kinds(command)[3:] == ["executing", "received", "completed", "failed"]
+
+
+def test_an_answer_for_a_strangers_or_an_unknown_command_changes_nothing(
+    alice, agent, told, caplog
+):
+    command = queue(alice)
+    agent.take_due()
+    before = len(told())
+    foreign = Agent("edge_1", account="other")
+    for who in (Agent("edge_2"), foreign):
+        assert not who.ack(command, "completed")
+    assert not agent.ack("msg_none", "completed")
+    assert now(command).status == "delivered"
+    assert len(told()) == before
+    logged = [record.msg for record in caplog.records if "ack_ignored" in str(record.msg)]
+    assert [line["agent"] for line in logged] == ["edge_2", "edge_1", "edge_1"]
+
+
+@pytest.mark.parametrize("leased", [False, True])
+def test_an_answer_for_what_was_never_written_changes_nothing(alice, agent, leased):
+    command = queue(alice)
+    if leased:
+        claims.claim(dispatcher="d1")
+    assert not agent.ack(command, "completed")
+    assert now(command).status == ("leased" if leased else "scheduled")
+    assert len(kinds(command)) == 1 + leased
+
+
+def test_a_status_that_is_none_is_refused_with_the_allowed_ones(alice, agent):
+    command = queue(alice)
+    agent.take_due()
+    for status in ("", "done", "cancelled", "scheduled"):
+        with pytest.raises(InvalidParams, match="completed, failed, received, executing"):
+            agent.ack(command, status)
+    assert now(command).status == "delivered"
+
+
+def test_an_answer_after_the_expiry_is_late_once_and_changes_nothing(alice, agent, time):
+    command = queue(alice, expires_at=in_(10))
+    agent.take_due()
+    time.step(11)
+    assert claims.expire() == 1
+    assert [agent.ack(command, "completed"), agent.ack(command, "failed")] == [True, False]
+    assert now(command).status == "expired"
+    assert kinds(command)[3:] == ["expired", "late"]
+    assert CommandEvent.objects.get(kind="late").data == {"status": "completed"}
+
+
+@pytest.mark.parametrize("status", ["received", "executing"])
+def test_what_the_agent_is_at_does_not_expire(alice, agent, time, status):
+    command = queue(alice, expires_at=in_(10))
+    agent.take_due()
+    agent.ack(command, status)
+    time.step(11)
+    assert claims.expire() == 0
+    assert agent.ack(command, "completed")
+    assert now(command).status == "completed"
