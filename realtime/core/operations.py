@@ -112,6 +112,12 @@ class ResetSession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompactSession:
+    key: str
+    keep_last: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadHealth:
     connection: str = ""
 
@@ -127,8 +133,44 @@ class ListAgents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadAgent:
+    agent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitAgent:
+    agent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifyAgent:
+    agent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListTenants:
     pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListKeys:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateKey:
+    """`expires_in` in seconds; None: never."""
+
+    name: str
+    key_scopes: tuple[str, ...] = ()
+    expires_in: int | None = None
+    owner_id: str = ""
+    tenant_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeKey:
+    key_id: str
 
 
 Operation = (
@@ -148,8 +190,15 @@ Operation = (
     | PatchSession
     | DeleteSession
     | ResetSession
+    | CompactSession
     | ReadHealth
     | ReadStatus
     | ListAgents
+    | ReadAgent
+    | AwaitAgent
+    | IdentifyAgent
     | ListTenants
+    | ListKeys
+    | CreateKey
+    | RevokeKey
 )
