@@ -47,7 +47,8 @@ lock: .venv/dev ## Write the locks anew, from the *.in files, at the newest vers
 	@bin/setup lock
 
 clean: ## Remove the virtual environment and what tools leave behind; never var/
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov \
+		tests/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/runtime: requirements.txt

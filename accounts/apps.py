@@ -7,4 +7,4 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import schema  # noqa: F401 - drf-spectacular finds extensions by import
-        from accounts.services import staff  # noqa: F401 - hears Django's log-outs
+        from accounts.services import staff  # noqa: F401 - hears the ends of sessions

@@ -10,7 +10,8 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.request import Request
 
 from accounts.models import User
-from accounts.services import credentials
+from accounts.services import credentials, devices
+from accounts.services.pairing_words import check_user_id
 from realtime.core.errors import BadCredentials, MissingCredentials
 from realtime.core.principal import Principal
 
@@ -28,11 +29,29 @@ class BearerAuthentication(BaseAuthentication):
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise BadCredentials("Authorization takes: Bearer <token>")
-        claimed = request.headers.get("X-GoClaw-User-Id", "")
+        claimed = _claimed_id(request)
         return AnonymousUser(), credentials.bearer(token=token.strip(), user_id=claimed)
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="api"'
+
+
+class DeviceAuthentication(BaseAuthentication):
+    """`X-GoClaw-Sender-Id` of a paired browser: all the proof that it has (PROTOCOLS.md 2.11).
+
+    `X-GoClaw-User-Id` is heard only where the pairing has bound no user id yet.
+    """
+
+    def authenticate(self, request: Request) -> tuple[Any, Principal] | None:
+        sender_id = request.headers.get("X-GoClaw-Sender-Id", "")
+        if not sender_id:
+            return None
+        claimed = _claimed_id(request)
+        check_user_id(claimed)
+        principal = devices.recognise(sender_id, claimed_id=claimed)
+        if principal is None:
+            raise BadCredentials("the sender id is not paired")
+        return AnonymousUser(), principal
 
 
 class StaffSessionAuthentication(SessionAuthentication):
@@ -44,6 +63,15 @@ class StaffSessionAuthentication(SessionAuthentication):
             return None
         self.enforce_csrf(request)
         return user, credentials.of_user(user=user)
+
+
+def _claimed_id(request: Request) -> str:
+    """`X-GoClaw-User-Id`, in UTF-8 as clients send it; Django reads headers as Latin-1."""
+    given: str = request.headers.get("X-GoClaw-User-Id", "")
+    try:
+        return given.encode("latin-1").decode()
+    except UnicodeError:
+        return given
 
 
 def principal_of(request: Request | HttpRequest) -> Principal:

@@ -25,3 +25,11 @@ class StaffSessionScheme(OpenApiAuthenticationExtension):
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
+
+
+class DeviceScheme(OpenApiAuthenticationExtension):
+    target_class = "accounts.authentication.DeviceAuthentication"
+    name = "senderId"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "header", "name": "X-GoClaw-Sender-Id"}

@@ -17,8 +17,11 @@ from django.conf import settings  # noqa: E402
 
 from realtime import node  # noqa: E402
 from realtime.routing import websocket  # noqa: E402
-from realtime.server.body import BodyCap  # noqa: E402
+from realtime.server.body import BodyCap, Limit  # noqa: E402
 from realtime.server.proxy import TrustedProxies  # noqa: E402
+from sessions_app.services.media import BAD_FORM  # noqa: E402
+
+MULTIPART_BYTES = 64 * 1024  # what a form has beside the file
 
 
 async def lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -44,7 +47,18 @@ async def route(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await application(scope, receive, send)
 
 
+UPLOADS = [
+    Limit(
+        prefix=path,
+        most=settings.MEDIA_MAX_BYTES + MULTIPART_BYTES,
+        status=400,
+        message=BAD_FORM,
+        credentials=("authorization", "x-goclaw-sender-id"),
+    )
+    for path in ("/api/media/upload", "/v1/media/upload")
+]
+
 application = TrustedProxies(
-    BodyCap(route, limits=[], default_max_bytes=settings.HTTP_MAX_BODY_BYTES),
+    BodyCap(route, limits=UPLOADS, default_max_bytes=settings.HTTP_MAX_BODY_BYTES),
     settings.TRUSTED_PROXIES,
 )

@@ -139,6 +139,12 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return defaults.bad_request(request, exception)
 
 
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if _is_json_path(request.path):
+        return JsonResponse(_body("FORBIDDEN", "permission denied"), status=403)
+    return defaults.permission_denied(request, exception)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if _is_json_path(request.path):
         return nothing(request)

@@ -6,6 +6,7 @@ Only `config/settings.py` uses this.
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import re
@@ -14,7 +15,7 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -122,6 +123,23 @@ class Environment:
             raise refused(name, _without_password(url), allowed)
         return url
 
+    def media_storage(self, name: str, folder: Path) -> dict[str, object]:
+        """Where uploads are kept, as a row of Django's STORAGES: `folder`, or a bucket of S3."""
+        url = self.text(name)
+        if not url:
+            modes = {"file_permissions_mode": 0o600, "directory_permissions_mode": 0o700}
+            return {
+                "BACKEND": "django.core.files.storage.FileSystemStorage",
+                "OPTIONS": {"location": folder, **modes},
+            }
+        options = _bucket(name, url)
+        if not all(importlib.util.find_spec(package) for package in ("storages", "boto3")):
+            raise ImproperlyConfigured(
+                f"{name} names a bucket, which needs more packages:"
+                " pip install -r requirements-s3.in, or unset it to keep uploads in TRUNKLINE_HOME."
+            )
+        return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
+
     def secret(self, name: str, home: Path, *, generate: bool, default: str = "") -> str:
         """A secret from NAME, from the file named by NAME_FILE, or generated once into `home`.
 
@@ -185,6 +203,25 @@ def _origin(name: str, given: str) -> str:
     if port in {None, _DEFAULT_PORTS[scheme]}:  # browsers leave it out
         return f"{scheme}://{host}"
     return f"{scheme}://{host}:{port}"
+
+
+def _bucket(name: str, url: str) -> dict[str, object]:
+    """The options of `s3://bucket/prefix?endpoint_url=…&region_name=…`, all but bucket optional."""
+    allowed = "s3://bucket[/prefix][?endpoint_url=https://…&region_name=…], without keys in it"
+    try:
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+    except ValueError as error:
+        raise refused(name, _without_password(url), allowed) from error
+    known = query.keys() <= {"endpoint_url", "region_name"}
+    if parts.scheme != "s3" or not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", parts.netloc) or not known:
+        raise refused(name, _without_password(url), allowed)
+    return {
+        "bucket_name": parts.netloc,
+        "location": parts.path.strip("/"),
+        "max_memory_size": 64 * 1024,  # bytes, then on disk
+        **query,
+    }
 
 
 def _plain(bound: float) -> str:

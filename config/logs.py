@@ -8,6 +8,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from realtime import logtail
+
 REDACTED = "[redacted]"
 
 _SECRET_KEYS = re.compile(
@@ -93,6 +95,7 @@ def configuration(log_format: str, *, testing: bool = False) -> dict[str, Any]:
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.processors.format_exc_info,
                     redact,
+                    logtail.offer,
                     renderer,
                 ],
             }

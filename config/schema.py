@@ -28,4 +28,4 @@ class Document(_ErrorsInJson, SpectacularAPIView):
 
 
 class Page(_ErrorsInJson, SpectacularSwaggerSplitView):
-    pass
+    template_name = "api_docs.html"  # the package's own has a style that the CSP refuses

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from corsheaders.defaults import default_headers
+
 from config import logs
 from config.environment import Environment
 
@@ -60,6 +62,12 @@ CSRF_TRUSTED_ORIGINS = [origin for origin in ALLOWED_ORIGINS if origin != "*"]
 CORS_ALLOWED_ORIGINS = CSRF_TRUSTED_ORIGINS
 CORS_ALLOW_ALL_ORIGINS = "*" in ALLOWED_ORIGINS
 CORS_URLS_REGEX = r"^/(api|v1)/.*$"
+CORS_ALLOW_HEADERS = (
+    *default_headers,
+    "x-goclaw-sender-id",
+    "x-goclaw-tenant-id",
+    "x-goclaw-user-id",
+)
 
 # --- 001, the gateway (PROTOCOLS.md section 2) -------------------------------------------------
 GATEWAY_OWNER_IDS = env.items("GATEWAY_OWNER_IDS")
@@ -92,6 +100,19 @@ DRAIN_S = env.seconds("DRAIN_S", 20)
 NODE_LEASE_S = env.seconds("NODE_LEASE_S", 15, least=1)
 HTTP_MAX_BODY_BYTES = env.whole("HTTP_MAX_BODY_BYTES", 2 * 1024 * 1024, least=1024)
 LOG_FORMAT = env.choice("LOG_FORMAT", "console", ["console", "json"])
+
+# --- Media (PROTOCOLS.md 2.11) -----------------------------------------------------------------
+MEDIA_MAX_BYTES = env.whole("MEDIA_MAX_BYTES", 50 * 1024 * 1024, least=1)  # of one file
+MEDIA_QUOTA_BYTES = env.whole("MEDIA_QUOTA_BYTES", 1024**3)  # per user; 0: none
+STORAGES: dict[str, Any] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "media": env.media_storage("MEDIA_STORAGE", TRUNKLINE_HOME / "media"),
+}
+# Beside the media: a received file is moved there, not copied.
+FILE_UPLOAD_TEMP_DIR = TRUNKLINE_HOME / "incoming"
+FILE_UPLOAD_TEMP_DIR.mkdir(mode=0o700, exist_ok=True)
+FILE_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024  # bytes of a request body held in memory, then on disk
 
 # --- Django ------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -173,6 +194,7 @@ AXES_LOCKOUT_PARAMETERS = [["ip_address", "username"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 AXES_ENABLE_ACCESS_FAILURE_LOG = False
+AXES_ENABLE_ADMIN = False  # `manage.py axes_list_attempts` and `axes_reset` do the same
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"

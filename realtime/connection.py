@@ -226,6 +226,7 @@ class Connection:
                 "security.rate_limited",
                 connection=self.id,
                 user=self.principal.id,
+                account=self.principal.account,
                 protocol=self.protocol.name,
             )
             raise RateLimited(retry_after_ms=max(1, round(wait_s * 1000)))
@@ -376,6 +377,7 @@ class Connection:
             connection=self.id,
             protocol=self.protocol.name,
             user=self.principal.id,
+            account=self.principal.account,
             code=code,
             reason=reason,
         )
@@ -400,6 +402,7 @@ class Connection:
                 connection=self.id,
                 protocol=self.protocol.name,
                 user=self.principal.id,
+                account=self.principal.account,
                 code=code,
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ import structlog
 from django.db import InterfaceError, OperationalError
 
 from accounts.services import agents as edge_agents
-from accounts.services import credentials, pairing, staff
+from accounts.services import api_keys, credentials, pairing, staff
 from realtime import metrics
 from realtime.core import operations as ops
 from realtime.core.credentials import (
@@ -28,11 +29,13 @@ from realtime.core.operations import Operation
 from realtime.core.principal import Principal
 from realtime.neighbours import Arrival
 from realtime.runs import Runs
+from realtime.showing import Showing
 from realtime.threads import housekeeping, in_thread
 from sessions_app.services import (
     acknowledgements,
     agents,
     chat,
+    compaction,
     delivery,
     overview,
     presence,
@@ -69,14 +72,21 @@ SERVICES: dict[type, Service] = {
     ops.PatchSession: sessions.patch,
     ops.DeleteSession: sessions.delete,
     ops.ResetSession: sessions.reset,
+    ops.CompactSession: compaction.compact,
     ops.ReadHealth: overview.health,
     ops.ReadStatus: overview.status,
     ops.ListAgents: overview.agents,
+    ops.ReadAgent: overview.agent,
+    ops.AwaitAgent: overview.await_agent,
+    ops.IdentifyAgent: overview.identify_agent,
     ops.ListTenants: overview.tenants,
     ops.HoldAgent: agents.hold,
     ops.TakeCommands: delivery.take,
     ops.AcknowledgeCommand: acknowledgements.acknowledge,
     ops.ReportStatus: agents.report,
+    ops.ListKeys: api_keys.list_,
+    ops.CreateKey: api_keys.create,
+    ops.RevokeKey: api_keys.revoke,
 }
 
 # Which service proves which credential.
@@ -90,9 +100,10 @@ VERIFIERS: dict[type, Service] = {
 class Dispatch:
     """The domain as connections see it; `node` is this process's id."""
 
-    def __init__(self, *, node: str, runs: Runs) -> None:
+    def __init__(self, *, node: str, runs: Runs, showing: Showing) -> None:
         self._node = node
         self._runs = runs
+        self._showing = showing
         self.present: dict[str, Arrival] = {}
         self._failures = Buckets(per_minute=FAILURES_PER_MINUTE, burst=FAILURES_AT_ONCE)
 
@@ -140,21 +151,27 @@ class Dispatch:
 
     async def _send_chat(self, principal: Principal, fields: dict[str, Any]) -> Any:
         self._runs.refuse_while_draining()
-        sent = await in_thread(chat.send, principal=principal, node=self._node, **fields)
+        fields |= {"principal": principal, "node": self._node}
+        sent = await in_thread(chat.send, **fields)
+        if sent.outcome == "busy":
+            return self._runs.queue(sent, functools.partial(in_thread, _send_later, **fields))
         return self._runs.answer(sent)
 
     async def arrive(self, arrival: Arrival) -> None:
         """Write presence. Raises Revoked when the identity was revoked since it was verified."""
+        before = self.present.get(arrival.connection)
         self.present[arrival.connection] = arrival
         try:
             await in_thread(_arrive, arrival, self._node)
         except BaseException:
             self.present.pop(arrival.connection, None)
             raise
+        self._showing.touch(one.principal.account for one in (before, arrival) if one)
 
     async def depart(self, connection: str) -> None:
-        arrival = self.present.pop(connection, None)
-        await in_thread(_depart, connection, arrival)
+        gone = self.present.pop(connection, None)
+        await in_thread(_depart, connection, gone)
+        self._showing.touch([gone.principal.account] if gone else [])
 
     async def reconcile(self) -> None:
         """Make the rows of presence what is so: some may have been swept by others while this
@@ -165,6 +182,7 @@ class Dispatch:
             await housekeeping(presence.depart, connection=connection)
         for arrival in [a for a in self.present.values() if a.connection not in rows]:
             await housekeeping(_write, arrival, self._node)
+            self._showing.touch([arrival.principal.account])
             if arrival.connection not in self.present:  # it left meanwhile
                 await housekeeping(presence.depart, connection=arrival.connection)
 
@@ -184,6 +202,12 @@ def _depart(connection: str, arrival: Arrival | None) -> None:
     presence.depart(connection=connection)
     if arrival is not None and arrival.protocol == agents.PROTOCOL:
         agents.released(principal=arrival.principal, connection=connection)
+
+
+def _send_later(*, principal: Principal, **fields: Any) -> chat.Sent:
+    """Minutes may have passed since the asker was let in."""
+    credentials.check(principal=principal)
+    return chat.send(principal=principal, **fields)
 
 
 def _arrive(arrival: Arrival, node: str) -> None:

@@ -21,17 +21,18 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 
 from accounts.services import agent_secrets, pairing, tokens
-from realtime import metrics
+from realtime import logtail, metrics
 from realtime.bus import announce, follow
 from realtime.bus.hub import Hub
 from realtime.connection import Connection
-from realtime.core import addresses, events
+from realtime.core import addresses, events, loglines
 from realtime.core.events import Event
 from realtime.dispatch import Dispatch
 from realtime.dispatcher import POLL_EMBEDDED_S, POLL_S, Dispatcher
 from realtime.runs import Runs
+from realtime.showing import Showing
 from realtime.threads import housekeeping
-from sessions_app.services import nodes, presence
+from sessions_app.services import media, nodes, presence
 from sessions_app.services import runs as records
 
 logger = structlog.get_logger("gateway")
@@ -39,6 +40,7 @@ logger = structlog.get_logger("gateway")
 FOLLOW_S = 0.5  # how often the announcements are read without a hint
 HEAR_S = 5.0  # how long an answer waits for its announcement before it goes out alone
 SEEN_S = 30.0  # how often presence learns who was heard of
+QUEUES_S = 2.0  # how often it learns what waits for whom
 TIDY_S = 60.0
 
 
@@ -51,10 +53,12 @@ class Node:
         layer: Any = get_channel_layer() if settings.REDIS_URL else None
         self.hub = Hub(layer)
         self.runs = Runs(self.hub, self.hear)
-        self.services = Dispatch(node=self.id, runs=self.runs)
+        self.showing = Showing(self.hub)
+        self.services = Dispatch(node=self.id, runs=self.runs, showing=self.showing)
         poll_s = POLL_EMBEDDED_S if settings.EMBEDDED else POLL_S
         self.dispatcher = Dispatcher(self.hub, name=self.id, poll_s=poll_s) if dispatches else None
         self.connections: dict[str, Connection] = {}
+        self._tail = logtail.LogTail(self.hub, here=self.connections.__contains__)
         self.draining = False
         self.loop = asyncio.get_running_loop()
         self._cursor = follow.Cursor()
@@ -63,6 +67,7 @@ class Node:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._swept = False
+        self._queued: dict[str, int] = {}  # as presence has it, where it is not 0
 
     async def start(self) -> None:
         self._cursor = await housekeeping(follow.newest, time.monotonic())
@@ -73,13 +78,17 @@ class Node:
         await self.hub.join(addresses.everyone(addresses.SYSTEM), _ignore)  # resyncs of others
         await self.hub.join(addresses.nodes(), self._told)
         announce.use_hint(self._hint)
+        logtail.use(self._tail)
         self._tasks = [
             asyncio.create_task(self._repeat("follow", self._follow, self._next_reading)),
             asyncio.create_task(
                 self._repeat("lease", self._renew, _every(settings.NODE_LEASE_S / 3))
             ),
             asyncio.create_task(self._repeat("seen", self._tell_seen, _every(SEEN_S))),
+            asyncio.create_task(self._repeat("queues", self._tell_queues, _every(QUEUES_S))),
+            asyncio.create_task(self._repeat("showing", self.showing.tell, self.showing.next)),
             asyncio.create_task(self._repeat("tidy", self._tidy, _every(TIDY_S))),
+            asyncio.create_task(self._repeat("logs", self._tail.renew, _every(logtail.RENEW_S))),
         ]
         if self.dispatcher is not None:
             self.dispatcher.start()
@@ -89,12 +98,14 @@ class Node:
 
     async def stop(self) -> None:
         announce.use_hint(None)
+        logtail.use(None)
         self._stopping = True
         async with self._heard:
             self._heard.notify_all()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.showing.tell()
         await self.hub.stop()
         await housekeeping(nodes.leave, node=self.id)
         logger.info("node.stopped", node=self.id)
@@ -165,6 +176,8 @@ class Node:
                 self.runs.inject(event.data["run"], event.data["text"])
             case records.ABORT:
                 self.runs.abort(event.data["run"])
+            case loglines.FOLLOW | loglines.UNFOLLOW:
+                self._tail.heard(event)
 
     # --- being alive ---
 
@@ -184,7 +197,7 @@ class Node:
         if self._swept:  # others may have swept what is here
             await self.services.reconcile()
             self._swept = False
-        await housekeeping(presence.sweep)
+        self.showing.touch(await housekeeping(presence.sweep))
         await housekeeping(records.fail_orphans)
 
     async def _tell_seen(self) -> None:
@@ -197,6 +210,22 @@ class Node:
         if seen:
             await housekeeping(presence.seen, connections=seen)
 
+    async def _tell_queues(self) -> None:
+        """Only what differs from the last time: nearly every queue is empty nearly always."""
+        present = self.services.present
+        queued = {
+            connection.id: connection.queued_bytes
+            for connection in self.connections.values()
+            if connection.id in present
+        }
+        changed = {name: size for name, size in queued.items() if size != self._queued.get(name, 0)}
+        if changed:
+            await housekeeping(presence.queued, connections=changed)
+            self.showing.touch(
+                present[name].principal.account for name in changed if name in present
+            )
+        self._queued = {name: size for name, size in queued.items() if size}
+
     async def _tidy(self) -> None:
         await self.services.reconcile()
         await housekeeping(records.fail_strays, node=self.id, active=self.runs.active)
@@ -206,6 +235,7 @@ class Node:
         await housekeeping(tokens.delete_expired)
         await housekeeping(agent_secrets.end_overlaps)
         await housekeeping(nodes.sweep)
+        await housekeeping(media.sweep)
 
     async def _repeat(
         self, name: str, work: Callable[[], Awaitable[None]], wait: Callable[[], Awaitable[None]]

@@ -16,7 +16,7 @@ import structlog
 
 from realtime import metrics
 from realtime.bus.hub import Hub
-from realtime.core.errors import Draining, InternalFault
+from realtime.core.errors import Draining, InternalFault, ResourceExhausted
 from realtime.core.events import RUN_ENDED, Event
 from realtime.threads import housekeeping, in_thread
 from sessions_app import agents
@@ -27,6 +27,7 @@ logger = structlog.get_logger("gateway")
 
 Answer = dict[str, Any]
 RETRY_S = 1.0  # until the end of a run is recorded
+MOST_QUEUED = 10  # messages that wait for one session
 
 
 class Runs:
@@ -37,6 +38,7 @@ class Runs:
         self._hear = hear
         self._active: dict[str, _Active] = {}
         self._elsewhere: dict[str, _Elsewhere] = {}
+        self._queued: dict[tuple[str, str], list[_Queued]] = {}  # by account and session key
         self._draining = False
 
     @property
@@ -55,10 +57,48 @@ class Runs:
             active.task = asyncio.create_task(self._drive(active))
             return active.asked()
         if sent.outcome == "repeated":
-            if sent.run_id in self._active:
-                return self._active[sent.run_id].asked()
-            return self._await_elsewhere(sent)
+            return self._end_of(sent)
         return _or_raise(sent.result)
+
+    def queue(self, sent: Sent, send: Callable[[], Awaitable[Sent]]) -> asyncio.Future[Answer]:
+        """The answer to a message that waits for the end of a run (`busy`) and is sent again then.
+
+        Raises ResourceExhausted.
+        """
+        key = (sent.run.account if sent.run else "", sent.session_key)
+        line = self._queued.setdefault(key, [])
+        if len(line) >= MOST_QUEUED:
+            raise ResourceExhausted(f"{MOST_QUEUED} messages wait for this session already")
+        queued = _Queued(self._end_of(sent))
+        line.append(queued)
+        queued.task = asyncio.create_task(self._take_turn(queued, send))
+        queued.task.add_done_callback(lambda done: self._leave_line(key, queued))
+        return queued.task
+
+    def _leave_line(self, key: tuple[str, str], queued: _Queued) -> None:
+        self._queued[key].remove(queued)
+        if not self._queued[key]:
+            del self._queued[key]
+        if queued.task is not None and not queued.task.cancelled():
+            queued.task.exception()  # an asker that went away does not read it
+
+    async def _take_turn(self, queued: _Queued, send: Callable[[], Awaitable[Sent]]) -> Answer:
+        while True:
+            with contextlib.suppress(InternalFault):  # how the other run ended is not our matter
+                await queued.end
+            self.refuse_while_draining()
+            sent = await send()
+            if sent.outcome != "busy":  # nobody was quicker
+                break
+            queued.end = self._end_of(sent)
+        answer = self.answer(sent)
+        return await answer if isinstance(answer, asyncio.Future) else answer
+
+    def _end_of(self, sent: Sent) -> asyncio.Future[Answer]:
+        """The answer of a run that is under way, here or elsewhere."""
+        if sent.run_id in self._active:
+            return self._active[sent.run_id].asked()
+        return self._await_elsewhere(sent)
 
     def inject(self, run_id: str, text: str) -> None:
         if run_id in self._active:
@@ -74,6 +114,8 @@ class Runs:
         Those that do not are stopped and recorded as failed, for which `last_s` is left.
         """
         self._draining = True
+        for queued in [one for line in self._queued.values() for one in line]:
+            queued.wake()
         await self._ended(within_s)
         for active in list(self._active.values()):
             active.stop("server restarting")
@@ -214,6 +256,18 @@ class _Active(_Asked):
             self._stopped, self.reason = True, reason
         if self._work is not None:
             self._work.cancel()
+
+
+class _Queued:
+    """A message that waits for `end`, the answer of the run that is in its way."""
+
+    def __init__(self, end: asyncio.Future[Answer]) -> None:
+        self.end = end
+        self.task: asyncio.Task[Answer] | None = None
+
+    def wake(self) -> None:
+        if not self.end.done():
+            self.end.set_result({})
 
 
 class _Elsewhere(_Asked):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -10,4 +11,10 @@ from django.views.decorators.http import require_safe
 @require_safe
 def console(request: HttpRequest) -> HttpResponse:
     """The console at `/`: a page without data, which speaks to `/ws` like any other client."""
-    return render(request, "console.html")
+    return render(request, "console.html", {"media_max_bytes": settings.MEDIA_MAX_BYTES})
+
+
+@require_safe
+def pairing(request: HttpRequest) -> HttpResponse:
+    """The pairing page; it is told how long a code is good, because the wire does not say."""
+    return render(request, "pairing.html", {"ttl_s": str(settings.PAIRING_TTL_S)})

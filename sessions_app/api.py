@@ -1,4 +1,4 @@
-"""Connections over HTTP: who is here, and ending one. For administrators of the account."""
+"""Connections over HTTP: who is here, a word to one, ending one. For the account's admins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from accounts.pagination import Pages
 from accounts.permissions import Admin
 from accounts.serializers import Empty
 from sessions_app.models import Presence
-from sessions_app.serializers import ConnectionSerializer
+from sessions_app.serializers import ConnectionSerializer, WordsSerializer
 from sessions_app.services import presence
 
 
@@ -54,4 +54,23 @@ class ConnectionDisconnect(APIView):
     def post(self, request: Request, connection: str) -> Response:
         """End a connection; the process that holds it closes it."""
         presence.disconnect(principal=principal_of(request), connection=connection)
+        return Response({}, status=status.HTTP_202_ACCEPTED)
+
+
+class ConnectionMessage(APIView):
+    permission_classes = (Admin,)
+
+    @extend_schema(
+        operation_id="connections_message",
+        parameters=[OpenApiParameter("connection", str, OpenApiParameter.PATH)],
+        request=WordsSerializer,
+        responses={202: Empty},
+    )
+    def post(self, request: Request, connection: str) -> Response:
+        """Say something to the peer; protocols that have no place for words drop it."""
+        words = WordsSerializer(data=request.data)
+        words.is_valid(raise_exception=True)
+        presence.message(
+            principal=principal_of(request), connection=connection, **words.validated_data
+        )
         return Response({}, status=status.HTTP_202_ACCEPTED)

@@ -10,7 +10,10 @@ class SessionsAppConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.services import devices
-        from sessions_app.services import ownership
+        from sessions_app.services import (
+            media_files,  # noqa: F401 - hears which rows are deleted
+            ownership,
+        )
 
         # A device must not claim its way into sessions that somebody has.
         devices.in_use.append(ownership.owns_any)

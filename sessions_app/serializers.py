@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from accounts.models import EdgeAgent
-from sessions_app.models import CommandEvent, Presence, ScheduledCommand
+from sessions_app.models import CommandEvent, Media, Presence, ScheduledCommand
 
 
 class ConnectionSerializer(serializers.ModelSerializer[Presence]):
@@ -22,6 +22,7 @@ class ConnectionSerializer(serializers.ModelSerializer[Presence]):
             "role",
             "since",
             "last_seen",
+            "queued_bytes",
             "node",
         ]
         read_only_fields = fields
@@ -192,3 +193,29 @@ class MessageBody(serializers.Serializer[Any]):
 
 class MessageTaken(serializers.Serializer[Any]):
     should_respond = serializers.BooleanField()
+
+
+class WordsSerializer(serializers.Serializer[Any]):
+    text = serializers.CharField(max_length=2000)
+
+
+class Uploaded(serializers.ModelSerializer[Media]):
+    """The answer to an upload. PROTOCOLS.md 2.11."""
+
+    path = serializers.CharField(source="id")
+
+    class Meta:
+        model = Media
+        fields = ["path", "mime_type", "filename"]
+        read_only_fields = fields
+
+
+class WhatToSign(serializers.Serializer[Any]):
+    path = serializers.CharField()
+
+
+class SignedLink(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    ft = serializers.CharField()
+    url = serializers.CharField()
+    expires_at = serializers.DateTimeField()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from django.urls import re_path
 
-from sessions_app import api, commands_api, edge_api
+from sessions_app import api, commands_api, edge_api, media_api
 
 urlpatterns = [
     re_path(r"^connections/?$", api.ConnectionList.as_view()),
+    re_path(r"^media/upload/?$", media_api.UploadView.as_view()),
     re_path(
         r"^connections/(?P<connection>[^/\x00]+)/disconnect/?$", api.ConnectionDisconnect.as_view()
     ),
+    re_path(r"^connections/(?P<connection>[^/\x00]+)/message/?$", api.ConnectionMessage.as_view()),
     re_path(r"^edge/commands/?$", commands_api.CommandsView.as_view()),
     re_path(r"^edge/commands/(?P<command_id>[^/\x00]+)/?$", commands_api.CommandView.as_view()),
     re_path(

@@ -39,6 +39,11 @@ class NewKeyForm(forms.ModelForm):
         model = ApiKey
         fields = ("name", "user", "account", "scopes", "owner_id", "expires_at")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "user" in self.fields:  # absent where a key is only shown
+            self.fields["user"].required = True
+
     def clean(self) -> dict[str, Any]:
         given = super().clean() or {}
         if self.errors:
@@ -70,6 +75,7 @@ class ApiKeyAdmin(AccountAdmin):
         "name",
         "prefix",
         "user",
+        "acts_as",
         "account",
         "scopes",
         "created_at",
@@ -79,7 +85,7 @@ class ApiKeyAdmin(AccountAdmin):
         "buttons",
     )
     list_select_related = ("user", "account")
-    search_fields = ("name", "prefix", "user__username")
+    search_fields = ("name", "prefix", "user__username", "owner_id")
     readonly_fields = ("prefix", "created_at", "last_used_at", "revoked_at", "buttons")
     actions = ("revoke_selected",)
 

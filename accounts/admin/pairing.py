@@ -14,10 +14,10 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince, timeuntil
 from django.views.decorators.http import require_POST
 
 from accounts.admin.scope import AccountAdmin, acting
+from accounts.admin.times import ago, left
 from accounts.models import Pairing
 from accounts.services import pairing
 from realtime.core.errors import GatewayError
@@ -29,6 +29,19 @@ _PENDING_FIRST = Case(
     output_field=IntegerField(),
 )
 
+# What a browser calls itself holds the names of its rivals, too: the first that is found holds.
+_BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "", "Chrome": "", "Safari": ""}
+_SYSTEMS = {"Android": "", "iPhone": "", "iPad": "", "Windows": "", "Mac OS": "macOS", "Linux": ""}
+
+
+def browser(user_agent: str) -> str:
+    """`Chrome on Linux`, or the beginning of what it calls itself."""
+    name, system = (
+        next((known[mark] or mark for mark in known if mark in user_agent), "")
+        for known in (_BROWSERS, _SYSTEMS)
+    )
+    return f"{name} on {system}" if name and system else user_agent[:40]
+
 
 @admin.register(Pairing)
 class PairingAdmin(AccountAdmin):
@@ -37,21 +50,28 @@ class PairingAdmin(AccountAdmin):
         "buttons",
         "shown_status",
         "shown_user",
-        "channel",
-        "address",
         "shown_agent",
+        "address",
         "age",
         "expiry",
     )
     list_filter = ("status", "channel")
     search_fields = ("code", "user_id", "address")
-    readonly_fields = ("age", "expiry", "buttons", "shown_user")
-    fields = (
+    readonly_fields = (
+        "shown_code",
         "buttons",
-        "code",
-        "status",
+        "shown_status",
         "shown_user",
-        "sender_id",
+        "shown_sender",
+        "age",
+        "expiry",
+    )
+    fields = (
+        "shown_code",
+        "buttons",
+        "shown_status",
+        "shown_user",
+        "shown_sender",
         "channel",
         "chat_id",
         "account",
@@ -89,19 +109,23 @@ class PairingAdmin(AccountAdmin):
         takes = "(takes the first name it claims)" if open_ and row.proof else "-"
         return row.user_id or takes
 
+    @admin.display(description="sender id")
+    def shown_sender(self, row: Pairing) -> str:
+        """The device's only proof: enough to tell two apart, nothing to come in with."""
+        return f"{row.sender_id[:4]}…"
+
     @admin.display(description="browser")
-    def shown_agent(self, row: Pairing) -> str:
-        return row.user_agent[:80]
+    def shown_agent(self, row: Pairing) -> SafeString:
+        return format_html('<span title="{}">{}</span>', row.user_agent, browser(row.user_agent))
 
     @admin.display(description="age", ordering="created_at")
-    def age(self, row: Pairing) -> str:
-        return timesince(row.created_at)
+    def age(self, row: Pairing) -> SafeString:
+        return ago(row.created_at)
 
     @admin.display(description="expires in")
-    def expiry(self, row: Pairing) -> str:
+    def expiry(self, row: Pairing) -> SafeString | str:
         ends = row.approved_until or row.expires_at
-        shown = self.shown_status(row)
-        return timeuntil(ends) if shown in ("pending", "approved") else "-"
+        return left(ends) if self.shown_status(row) in ("pending", "approved") else "-"
 
     @admin.display(description="decision")
     def buttons(self, row: Pairing) -> SafeString | str:
@@ -131,11 +155,11 @@ class PairingAdmin(AccountAdmin):
 
     @method_decorator(require_POST)
     def approve_view(self, request: HttpRequest, code: str) -> HttpResponse:
-        return self._one(request, self._approve, code=code, status="pending")
+        return self._one(request, self._approve, code=code)
 
     @method_decorator(require_POST)
     def deny_view(self, request: HttpRequest, code: str) -> HttpResponse:
-        return self._one(request, self._deny, code=code, status="pending")
+        return self._one(request, self._deny, code=code)
 
     @method_decorator(require_POST)
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -156,9 +180,9 @@ class PairingAdmin(AccountAdmin):
     def _one(self, request: HttpRequest, do: _Do, **which: Any) -> HttpResponse:
         if not self.has_decide_permission(request):
             raise PermissionDenied
-        rows = self.get_queryset(request).filter(**which)
-        if not rows.exists():
-            self.tell(request, "This pairing is no longer there or already decided.", good=False)
+        rows = self.get_queryset(request).filter(**which).order_by("-pk")[:1]
+        if not rows:
+            self.tell(request, "This pairing is no longer there.", good=False)
         self._many(request, rows, do)
         return self.back(request)
 
@@ -167,7 +191,17 @@ class PairingAdmin(AccountAdmin):
             try:
                 self.tell(request, do(request, row))
             except GatewayError as error:
-                self.tell(request, str(error), good=False)
+                row.refresh_from_db()
+                self.tell(request, self._too_late(row) or str(error), good=False)
+
+    def _too_late(self, row: Pairing) -> str:
+        """What became of a request that somebody decided, or time did; "" if it is neither."""
+        shown = self.shown_status(row)
+        if shown == Pairing.Status.EXPIRED:
+            return f"Too late: the request of the {row} has expired. The browser can ask again."
+        if shown == Pairing.Status.PENDING:
+            return ""
+        return f"Nothing done: {row.decided_by} has decided already, the {row} is {shown}."
 
     def _approve(self, request: HttpRequest, row: Pairing) -> str:
         who = acting(request, row.account)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -14,6 +15,8 @@ from accounts.admin.scope import AccountAdmin, acting
 from accounts.models import DEFAULT_ACCOUNT, Account, Membership, User
 from accounts.services import revocation, tokens
 from realtime.core.errors import GatewayError
+
+admin.site.unregister(Group)  # memberships say who may do what
 
 
 class SuperuserAdmin(AccountAdmin):
@@ -35,6 +38,13 @@ class UserAdmin(SuperuserAdmin, DjangoUserAdmin):
 
     list_display = ("username", "is_active", "is_staff", "is_superuser", "last_login")
     list_filter = ("is_active", "is_staff", "is_superuser")
+    filter_horizontal = ()
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Access", {"fields": ("is_active", "is_staff", "is_superuser")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
     actions = ("deactivate_selected", "log_out_selected")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

@@ -12,11 +12,14 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from accounts.models import Account, User
 from accounts.services import credentials
 from realtime.core.errors import GatewayError
 from realtime.core.principal import ANONYMOUS, Principal
+
+QUIET = "X-Quiet"
 
 
 def acting(request: HttpRequest, account: Account | None = None) -> Principal:
@@ -39,6 +42,16 @@ class AccountAdmin(ModelAdmin):
     """Rows of the staff member's own account, for administrators of it; superusers see all."""
 
     account_path = "account__slug"
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """Titled by what it lists; `quiet` for the page's script, which must not use up the
+        messages of the page that the person is about to see.
+        """
+        context = {
+            "title": capfirst(self.opts.verbose_name_plural),
+            "quiet": request.headers.get(QUIET) == "1",
+        }
+        return super().changelist_view(request, context | (extra_context or {}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
@@ -78,8 +91,9 @@ class AccountAdmin(ModelAdmin):
     def button(self, verb: str, *, name: str, about: str, key: Any) -> SafeString:
         """A button that posts the page's own form, CSRF token and all, to a view of ours."""
         return format_html(
-            '<button type="submit" class="button" formmethod="post" formaction="{}"'
+            '<button type="submit" class="button {}" formmethod="post" formaction="{}"'
             ' aria-label="{} {}">{}</button>',
+            verb.lower(),
             reverse(f"{self.admin_site.name}:{name}", args=[key]),
             verb,
             about,

@@ -5,33 +5,57 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0003_keys_without_user'),
+        ("accounts", "0003_keys_without_user"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='EdgeAgent',
+            name="EdgeAgent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('agent_id', models.CharField(max_length=255)),
-                ('secret_digest', models.CharField(blank=True, default='', editable=False, max_length=64)),
-                ('previous_digest', models.CharField(blank=True, default='', editable=False, max_length=64)),
-                ('previous_until', models.DateTimeField(editable=False, null=True)),
-                ('is_active', models.BooleanField(default=True)),
-                ('connection', models.CharField(blank=True, default='', editable=False, max_length=128)),
-                ('last_seq', models.PositiveBigIntegerField(default=0, editable=False)),
-                ('status', models.JSONField(blank=True, default=dict, editable=False)),
-                ('status_at', models.DateTimeField(editable=False, null=True)),
-                ('last_seen_at', models.DateTimeField(editable=False, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='edge_agents', to='accounts.account')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("agent_id", models.CharField(max_length=255)),
+                (
+                    "secret_digest",
+                    models.CharField(blank=True, default="", editable=False, max_length=64),
+                ),
+                (
+                    "previous_digest",
+                    models.CharField(blank=True, default="", editable=False, max_length=64),
+                ),
+                ("previous_until", models.DateTimeField(editable=False, null=True)),
+                ("is_active", models.BooleanField(default=True)),
+                (
+                    "connection",
+                    models.CharField(blank=True, default="", editable=False, max_length=128),
+                ),
+                ("last_seq", models.PositiveBigIntegerField(default=0, editable=False)),
+                ("status", models.JSONField(blank=True, default=dict, editable=False)),
+                ("status_at", models.DateTimeField(editable=False, null=True)),
+                ("last_seen_at", models.DateTimeField(editable=False, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="edge_agents",
+                        to="accounts.account",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['agent_id'],
-                'indexes': [models.Index(fields=['secret_digest'], name='agent_by_secret')],
-                'constraints': [models.UniqueConstraint(fields=('account', 'agent_id'), name='agent_once_per_account')],
+                "ordering": ["agent_id"],
+                "indexes": [models.Index(fields=["secret_digest"], name="agent_by_secret")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("account", "agent_id"), name="agent_once_per_account"
+                    )
+                ],
             },
         ),
     ]

@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import Account, Pairing, User, user_handle
 from accounts.services import identity
 from accounts.services.pairing_requests import BROWSER
-from accounts.services.pairing_words import is_sender_id
+from accounts.services.pairing_words import check_readable, is_sender_id
 from realtime.core.principal import Principal
 
 # What says that somebody of an account (its slug) has a user id already: apps above add to it.
@@ -22,6 +22,7 @@ def recognise(sender_id: str, *, claimed_id: str = "") -> Principal | None:
 
     The user id is the one bound at the pairing. Where none was, the first free one claimed is bound
     now and for good; nobody saw the claim, so an id that somebody has already is not given.
+    Raises InvalidParams.
     """
     if not is_sender_id(sender_id):
         return None
@@ -30,6 +31,7 @@ def recognise(sender_id: str, *, claimed_id: str = "") -> Principal | None:
     if row is None:
         return None
     if not row.user_id and claimed_id:
+        check_readable("user_id", claimed_id)
         _bind(row, claimed_id)
     return principal_of(row)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import MAX_ID, Account, ApiKey, User, user_handle
@@ -45,11 +45,17 @@ def create(
 ) -> NewKey:
     """A new key of `user` (default: the caller) in `account` (default: the caller's).
 
+    An administrator without a User row makes one that acts as `owner_id` (default: the caller).
     Never more than the caller may itself. Raises InvalidParams, RoleTooLow.
     """
-    name, owner_id = name.strip(), owner_id.strip()
+    name, owner_id, scopes_ = name.strip(), owner_id.strip(), list(scopes_)
     _check_words(name, owner_id, expires_at)
-    user = user or _caller(principal)
+    if user is None:
+        user = _caller(principal)
+        if user is None or user.username != principal.id:
+            owner_id = owner_id or principal.id
+    if user is None:
+        _check_userless(principal, owner_id, scopes_)
     account = account or _account_of(principal, user)
     row = ApiKey(
         account=account,
@@ -70,7 +76,7 @@ def create(
 
 def list_(*, principal: Principal) -> QuerySet[ApiKey]:
     """The caller's own keys that are not revoked, newest first."""
-    mine = ApiKey.objects.filter(account__slug=principal.account, user__username=principal.id)
+    mine = ApiKey.objects.filter(_of(principal), account__slug=principal.account)
     return mine.filter(revoked_at=None).select_related("user").order_by("-pk")
 
 
@@ -81,7 +87,7 @@ def revoke(*, principal: Principal, key_id: int) -> None:
     if principal.account != journal.EVERY_ACCOUNT:
         there = there.filter(account__slug=principal.account)
     if not principal.is_admin:
-        there = there.filter(user__username=principal.id)
+        there = there.filter(_of(principal))
     row = there.first()
     if row is None:
         raise NotFound(f"API key not found: {key_id}")
@@ -111,7 +117,7 @@ def recognise(text: str) -> Principal | None:
 
 def principal_of(row: ApiKey) -> Principal | None:
     """Who shows this key; None when its user may not act in its account any more."""
-    base = identity.principal_of(row.user, row.account, via="api_key", handles=(row.handle,))
+    base = _base(row)
     if base is None or identity.is_shut_out(row.account.slug, row.owner_id):
         return None
     role = scopes.lesser(scopes.role_of(row.scopes), base.role) if row.scopes else base.role
@@ -129,6 +135,26 @@ def principal_of(row: ApiKey) -> Principal | None:
     )
 
 
+def _base(row: ApiKey) -> Principal | None:
+    """The key's user; without one, whoever it acts as, with the role of its scopes alone."""
+    account = row.account
+    if row.user is not None:
+        return identity.principal_of(row.user, account, via="api_key", handles=(row.handle,))
+    return Principal(
+        id=row.owner_id,
+        account=account.slug,
+        role=scopes.role_of(row.scopes),
+        account_id=str(account.uuid),
+        account_name=account.name,
+        handles=(user_handle(account.slug, row.owner_id), row.handle),
+        via="api_key",
+    )
+
+
+def _of(principal: Principal) -> Q:
+    return Q(user__username=principal.id) | Q(user=None, owner_id=principal.id)
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -142,15 +168,26 @@ def _check_words(name: str, owner_id: str, expires_at: dt.datetime | None) -> No
         raise InvalidParams("expires_at must lie in the future")
 
 
-def _caller(principal: Principal) -> User:
-    user = User.objects.in_account(principal.account).filter(username=principal.id).first()
-    if user is None:
-        raise InvalidParams("a key needs a user: the caller is none")
-    return user
+def _caller(principal: Principal) -> User | None:
+    """The user that the caller's new key hangs on; a key made with a key ends with its user."""
+    if principal.via == "api_key":
+        shown = [name[4:] for name in principal.handles if name.startswith("key:")]
+        row = ApiKey.objects.filter(pk__in=shown).select_related("user").first()
+        if row is not None:
+            return row.user
+    return User.objects.in_account(principal.account).filter(username=principal.id).first()
 
 
-def _account_of(principal: Principal, user: User) -> Account:
-    if principal.account == journal.EVERY_ACCOUNT:
+def _check_userless(principal: Principal, owner_id: str, scopes_: list[str]) -> None:
+    scopes.require_admin(principal, "a key without a user")
+    if not owner_id:
+        raise InvalidParams("owner_id is required")
+    if not scopes_:
+        raise InvalidParams("scopes are required: the key has no user whose role it could take")
+
+
+def _account_of(principal: Principal, user: User | None) -> Account:
+    if principal.account == journal.EVERY_ACCOUNT and user is not None:
         return user.home()
     return Account.objects.get(slug=principal.account)
 
@@ -159,11 +196,12 @@ def _check_authority(principal: Principal, row: ApiKey) -> None:
     """The new key must not reach further, or live longer, than the caller."""
     made = principal_of(row)
     if made is None:
-        raise InvalidParams(f"user {row.user.username} cannot act in account {row.account.slug}")
+        whose = row.user.username if row.user else row.acts_as
+        raise InvalidParams(f"user {whose} cannot act in account {row.account.slug}")
     everywhere = principal.is_superuser and not principal.scopes
     if row.account.slug != principal.account and not everywhere:
         raise NotFound("account not found")
-    if row.acts_as != principal.id or row.user.username != principal.id:
+    if row.acts_as != principal.id or (row.user and row.user.username != principal.id):
         scopes.require_admin(principal, "a key for another user")
     if rank(made.role) > rank(principal.role) or (made.is_superuser and not everywhere):
         raise RoleTooLow(f"permission denied: role {made.role} is beyond your own authority")

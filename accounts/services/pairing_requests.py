@@ -14,7 +14,12 @@ from django.utils import timezone
 
 from accounts.models import Account, Pairing
 from accounts.services import journal, scopes
-from accounts.services.pairing_words import check_sender_id, is_sender_id, printable
+from accounts.services.pairing_words import (
+    check_readable,
+    check_sender_id,
+    is_sender_id,
+    printable,
+)
 from realtime.bus.announce import announce
 from realtime.core import addresses
 from realtime.core.credentials import PendingPairing
@@ -42,8 +47,9 @@ def begin(
 
     The open request is kept for its old `sender_id`, unless another user id is claimed now: an
     administrator may be looking at the old one, which must never come to mean somebody else.
-    Raises TooManyPending.
+    Raises TooManyPending, InvalidParams.
     """
+    check_readable("user_id", user_id)
     account = hinted(tenant)
     _take_turns()
     row = _open_request(sender_id)
@@ -82,6 +88,8 @@ def request(
     check_sender_id(sender_id)
     if len(channel) > 64 or len(chat_id) > 255 or len(account_id) > 64:
         raise InvalidParams("channel and accountId take 64 characters, chatId 255")
+    for name, value in (("channel", channel), ("accountId", account_id), ("chatId", chat_id)):
+        check_readable(name, value)
     account = Account.objects.get(slug=principal.account)
     _take_turns()
     expire(Pairing.objects.filter(sender_id=sender_id))

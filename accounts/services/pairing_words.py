@@ -60,6 +60,12 @@ def check_user_id(user_id: str) -> None:
         raise InvalidParams(f"user_id takes at most {MAX_ID} characters")
 
 
+def check_readable(name: str, value: str) -> None:
+    """For what an administrator is asked to approve: it must not read as something else."""
+    if printable(value) != value:
+        raise InvalidParams(f"{name} takes printable characters only")
+
+
 def printable(text: str) -> str:
     """Without control and direction characters, which could disguise what an admin reads."""
     return "".join(char for char in text if char.isprintable())

@@ -1,4 +1,8 @@
-"""The admin's own log-in as a credential: `/admin/ws`. Source: PROTOCOLS.md 0.1."""
+"""The admin's own log-in as a credential: `/admin/ws`. Source: PROTOCOLS.md 0.1.
+
+Whatever deletes the session's row (log-out, log-in as somebody else, a new password) ends the
+pages that it holds open.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ import hashlib
 from types import SimpleNamespace
 from typing import Any
 
-from django.contrib.auth import get_user
-from django.contrib.auth.signals import user_logged_out
+from django.contrib.auth import SESSION_KEY, get_user
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
 from accounts.models import User
@@ -23,29 +28,28 @@ from realtime.core.principal import Principal
 
 def recognise(*, credential: StaffSession) -> Principal:
     """The administrator whose session this is. Raises BadCredentials, RoleTooLow."""
-    session = SessionStore(credential.session_key)
-    request: Any = SimpleNamespace(session=session)
-    user = get_user(request)
-    if not isinstance(user, User) or not user.is_active or not user.is_staff:
+    row = Session.objects.filter(pk=credential.session_key).first()
+    request: Any = SimpleNamespace(session=SessionStore(credential.session_key))
+    user = get_user(request) if row else None
+    if row is None or not isinstance(user, User) or not user.is_active or not user.is_staff:
         raise BadCredentials("log in to the admin first")
     principal = identity.principal_of(
         user,
         user.home(),
         via="session",
         handles=(_handle(credential.session_key),),
-        expires_at=session.get_expiry_date().timestamp(),
+        # The row's: the store tells how long a session would live if it were saved now.
+        expires_at=row.expire_date.timestamp(),
     )
     if principal is None or not principal.is_admin:
         raise RoleTooLow("permission denied: the live pages require admin role")
     return principal
 
 
-@receiver(user_logged_out)
-def _logged_out(sender: Any, request: Any, **kwargs: Any) -> None:
-    """Django's only word of a log-out: the pages that the session holds open end with it."""
-    session_key = getattr(request.session, "session_key", None)
-    if session_key:
-        announce(addresses.handle(_handle(session_key)), Event(DISCONNECT))
+@receiver(post_delete, sender=Session)
+def _ended(sender: Any, instance: Session, **kwargs: Any) -> None:
+    if SESSION_KEY in instance.get_decoded():  # else nobody was logged in
+        announce(addresses.handle(_handle(instance.pk)), Event(DISCONNECT))
 
 
 def _handle(session_key: str) -> str:

@@ -1,3 +1,17 @@
+import type { RetryOptions } from "./transport.js";
+
+export { ResilientSocket } from "./transport.js";
+export type {
+  Listenable,
+  Loss,
+  PageLike,
+  RetryOptions,
+  SocketLike,
+  Timers,
+  TransportHandlers,
+  TransportOptions,
+} from "./transport.js";
+
 /** idle → connecting → (pairing →) ready ⇄ reconnecting; stopped is left only by `start()`. */
 export type State = "idle" | "connecting" | "pairing" | "ready" | "reconnecting" | "stopped";
 
@@ -9,7 +23,7 @@ export interface GatewayErrorFields {
   details?: unknown;
 }
 
-/** A refusal or a failure. Codes of its own: UNAVAILABLE (no connection), TIMEOUT, NOT_PAIRED. */
+/** A refusal or a failure. Codes of its own: UNAVAILABLE (no connection), TIMEOUT, NOT_PAIRED, QUEUE_FULL. */
 export class GatewayError extends Error {
   constructor(fields?: GatewayErrorFields);
   readonly code: string;
@@ -18,73 +32,10 @@ export class GatewayError extends Error {
   readonly details?: unknown;
 }
 
-export interface Timers {
-  setTimeout(run: () => void, delayMs: number): unknown;
-  clearTimeout(timer: unknown): void;
-}
-
-/** The part of a WebSocket that is used. */
-export interface SocketLike {
-  readonly readyState: number;
-  onopen: ((event: any) => void) | null;
-  onmessage: ((event: any) => void) | null;
-  onclose: ((event: any) => void) | null;
-  send(text: string): void;
-  close(code?: number, reason?: string): void;
-}
-
 export interface DeviceStorage {
   getItem(key: string): string | null;
   setItem(key: string, value: string): void;
   removeItem(key: string): void;
-}
-
-export interface RetryOptions {
-  WebSocket?: new (url: string) => SocketLike;
-  timers?: Timers;
-  random?: () => number;
-  /** Ceiling of the first delay; default 1000. */
-  minDelayMs?: number;
-  /** Ceiling of every delay; default 30000. */
-  maxDelayMs?: number;
-  /** Default 15000. */
-  openTimeoutMs?: number;
-  /** How long a settled conversation must last before delays start small again; default 5000. */
-  steadyMs?: number;
-}
-
-export interface TransportOptions extends RetryOptions {
-  /** A function is asked at each attempt. */
-  url: string | (() => string | Promise<string>);
-  /** Close codes after which no attempt follows. */
-  permanent?: number[];
-  /** Close codes answered with the smallest delay; default [1012]. */
-  soon?: number[];
-}
-
-export interface Loss {
-  /** 0 when there was no socket to be closed. */
-  code: number;
-  reason: string;
-  /** Until the next attempt; null: none follows. */
-  delayMs: number | null;
-}
-
-export interface TransportHandlers {
-  opened(): void;
-  received(text: string): void;
-  lost(loss: Loss): void;
-}
-
-/** One WebSocket after another, until told to stop; knows no protocol. */
-export class ResilientSocket {
-  constructor(handlers: TransportHandlers, options: TransportOptions);
-  readonly running: boolean;
-  start(): void;
-  stop(): void;
-  send(text: string): boolean;
-  settled(): void;
-  fail(reason: string, code?: number): void;
 }
 
 export interface GatewayOptions extends RetryOptions {
@@ -105,6 +56,17 @@ export interface GatewayOptions extends RetryOptions {
   requestTimeoutMs?: number;
   /** For chat.send; default 600000. */
   sendTimeoutMs?: number;
+  /** How long a doubted connection has to answer; default 5000. */
+  proofTimeoutMs?: number;
+  /** How many requests may wait for a connection; default 1000. */
+  queueMax?: number;
+}
+
+export interface RequestOptions {
+  /** Counts from the first sending, not while it waits. */
+  timeoutMs?: number;
+  /** While connecting, pairing or reconnecting: wait, in order, until ready. */
+  queue?: boolean;
 }
 
 export interface Identity {
@@ -123,14 +85,35 @@ export interface EventFrame {
   seq?: number;
 }
 
+export interface Message {
+  id: string;
+  role: "user" | "assistant" | "tool" | "system";
+  content: string;
+  created_at?: string;
+  [key: string]: unknown;
+}
+
+/** A queued request that was never sent. */
+export interface Dropped {
+  method: string;
+  params: any;
+  reason: string;
+}
+
 export interface OwnEvents {
   state: { state: State; previous: State; code?: number; reason?: string; error?: GatewayError | null };
   /** An attempt failed; the next follows after `delayMs`. */
   retry: { delayMs: number; code: number; reason: string };
   pairing: { status: "pending" | "approved" | "expired"; code?: string };
   ready: Identity;
-  /** Events may have been missed: read what is on the screen again. */
-  resumed: { reason: string };
+  /** A watched session, read again after a gap; `missed` of its messages no reading had shown. */
+  history: { sessionKey: string; messages: Message[]; missed: number };
+  /**
+   * After every reconnect, and when the server may have lost events; of what is watched. Not
+   * `recovered`: a reading failed, or the last known message is not in what was read any more.
+   */
+  resumed: { recovered: boolean; missed: number; reason: string };
+  dropped: Dropped;
   /** Every event frame, before it is told under its own name. */
   event: EventFrame;
 }
@@ -138,17 +121,28 @@ export interface OwnEvents {
 export class GatewayClient {
   constructor(options?: GatewayOptions);
   readonly state: State;
+  /** The answer to `connect` while ready. */
   readonly identity: Identity | null;
+  /** Whether this browser asked for a pairing before, approved or not. */
   readonly hasDevice: boolean;
+  /** How many requests wait for a connection. */
+  readonly queued: number;
+  /** Connect; while reconnecting: without waiting for the next attempt. */
   start(): void;
   stop(): void;
+  /** Drop this browser's identity: the next connect without a token asks for a new pairing. */
   forgetDevice(): void;
+  /** The answer takes the listener off again. */
   on<Name extends keyof OwnEvents>(name: Name, listener: (detail: OwnEvents[Name]) => void): () => void;
   /** A server's event by its name: `agent`, `session.updated`, … */
   on(name: string, listener: (payload: any) => void): () => void;
   off(name: string, listener: (detail: any) => void): void;
   /** Rejects with a GatewayError. */
-  request<Payload = any>(method: string, params?: object, options?: { timeoutMs?: number }): Promise<Payload>;
+  request<Payload = any>(method: string, params?: object, options?: RequestOptions): Promise<Payload>;
+  /** Read this session's history again after every gap, until the answer is called. */
+  watch(sessionKey: string): () => void;
+  /** Headers that show the same identity to the server's HTTP side. */
+  credentials(): Promise<Record<string, string>>;
 }
 
 export function newSessionKey(agent?: string): string;

@@ -1,333 +1,216 @@
-/**
- * Trunkline's JavaScript client: one ES module, no dependencies.
- *
- * `ResilientSocket` keeps one WebSocket alive and knows no protocol. `GatewayClient` speaks the
- * connect-first gateway over it: requests, events, pairing. Times are milliseconds.
- */
+/** The connect-first gateway: requests, events, pairing, resuming. Options: gateway.d.ts. */
 
-const OPEN = 1;
+/** @import { EventFrame, GatewayOptions, Identity, Message, RequestOptions, State } from "./gateway.d.ts" */
+/** @import { Loss } from "./transport.d.ts" */
+
+import { Device, headerBytes, localStorageOrNull, newId, newSessionKey, ownAddress } from "./device.js";
+import { ConnectionLost, GatewayError, NoAnswer, Requests } from "./requests.js";
+import { clock, ResilientSocket } from "./transport.js";
+
+export { GatewayError, newId, newSessionKey, ResilientSocket };
+
 const PROTOCOL_VERSION = 3;
+// Names that a server's event cannot take: it is seen under "event" only.
+const OWN_EVENTS = new Set(["state", "retry", "pairing", "ready", "history", "resumed", "dropped", "event"]);
 
-/** A refusal or a failure; `retryable` says that the same request may succeed later. */
-export class GatewayError extends Error {
-  /** @param {import("./gateway.d.ts").GatewayErrorFields} [fields] */
-  constructor({ code = "INTERNAL", message = code, retryable = false, retryAfterMs, details } = {}) {
-    super(message);
-    this.name = "GatewayError";
-    this.code = code;
-    this.retryable = Boolean(retryable);
-    this.retryAfterMs = retryAfterMs;
-    this.details = details;
-  }
-}
-
-/** The socket went away, or was never there: whether the server acted on the request is unknown. */
-class ConnectionLost extends GatewayError {
-  constructor(message) {
-    super({ code: "UNAVAILABLE", message, retryable: true });
-  }
-}
-
-/** Nobody answered in time. */
-class NoAnswer extends GatewayError {
-  constructor(method, timeoutMs) {
-    super({ code: "TIMEOUT", message: `${method}: no answer in ${timeoutMs} ms`, retryable: true });
-  }
-}
-
-const clock = {
-  setTimeout: (run, delayMs) => globalThis.setTimeout(run, delayMs),
-  clearTimeout: (timer) => globalThis.clearTimeout(timer),
+const defaults = {
+  userId: "",
+  token: () => "",
+  locale: "",
+  tenantHint: "",
+  timers: clock,
+  storageKey: "trunkline.device",
+  pollMs: 3000,
+  requestTimeoutMs: 30_000,
+  sendTimeoutMs: 600_000,
+  proofTimeoutMs: 5000,
+  queueMax: 1000,
 };
 
-// ------------------------------------------------------------------------------ the transport
+/** What is known of a watched session. @typedef {{ watchers: number, known: Set<string>, last?: string }} Watched */
 
-/**
- * One WebSocket after another, until told to stop.
- *
- * Delays between attempts grow from `minDelayMs` to `maxDelayMs` and are drawn evenly from zero up
- * (full jitter), so that a thousand clients do not come back together. They start small again only
- * after a conversation has been `settled` for `steadyMs`: a server that accepts and drops is spared.
- */
-export class ResilientSocket {
-  #handlers;
-  #options;
-  #socket = null;
-  #attempt = 0; // a late sign of an earlier attempt is told apart by this number
-  #failures = 0;
-  #running = false;
-  #timer = null;
-
-  /** `handlers`: opened(), received(text), lost({code, reason, delayMs | null}). */
-  constructor(handlers, options) {
-    this.#handlers = handlers;
-    this.#options = {
-      WebSocket: globalThis.WebSocket,
-      timers: clock,
-      random: Math.random,
-      minDelayMs: 1000,
-      maxDelayMs: 30_000,
-      openTimeoutMs: 15_000,
-      steadyMs: 5000,
-      permanent: [], // close codes after which another attempt is useless
-      soon: [1012], // close codes of a server that will be back at once
-      ...options,
-    };
-  }
-
-  get running() {
-    return this.#running;
-  }
-
-  /** Dial now, whatever was waiting or open before. */
-  start() {
-    this.#running = true;
-    this.#dial();
-  }
-
-  stop() {
-    this.#running = false;
-    this.#failures = 0;
-    this.#abandon();
-  }
-
-  /** False when there is no open socket; nothing is kept for later. */
-  send(text) {
-    if (this.#socket?.readyState !== OPEN) return false;
-    this.#socket.send(text);
-    return true;
-  }
-
-  /** The conversation works. */
-  settled() {
-    this.#clearTimer();
-    this.#timer = this.#options.timers.setTimeout(() => {
-      this.#failures = 0;
-    }, this.#options.steadyMs);
-  }
-
-  /** Give this socket up and try again after a delay, as if it had been closed. */
-  fail(reason, code = 0) {
-    if (this.#running) this.#lose(this.#attempt, code, reason);
-  }
-
-  async #dial() {
-    this.#abandon();
-    const attempt = this.#attempt;
-    const { url, timers, openTimeoutMs, WebSocket } = this.#options;
-    this.#timer = timers.setTimeout(() => this.#lose(attempt, 0, "no connection in time"), openTimeoutMs);
-    try {
-      const address = typeof url === "function" ? await url() : url;
-      if (attempt !== this.#attempt) return;
-      this.#watch(new WebSocket(address), attempt);
-    } catch (error) {
-      this.#lose(attempt, 0, String(error?.message ?? error));
-    }
-  }
-
-  #watch(socket, attempt) {
-    const current = () => attempt === this.#attempt;
-    this.#socket = socket;
-    socket.onopen = () => {
-      if (!current()) return;
-      this.#clearTimer();
-      this.#handlers.opened();
-    };
-    socket.onmessage = ({ data }) => {
-      if (current() && typeof data === "string") this.#handlers.received(data);
-    };
-    socket.onclose = ({ code, reason }) => this.#lose(attempt, code, reason);
-  }
-
-  #lose(attempt, code, reason) {
-    if (attempt !== this.#attempt) return;
-    this.#abandon();
-    const { permanent, timers } = this.#options;
-    let delayMs = null;
-    if (permanent.includes(code)) {
-      this.#running = false;
-    } else {
-      delayMs = this.#delay(code);
-      this.#failures += 1;
-      this.#timer = timers.setTimeout(() => this.#dial(), delayMs);
-    }
-    this.#handlers.lost({ code, reason, delayMs });
-  }
-
-  #delay(code) {
-    const { soon, minDelayMs, maxDelayMs, random } = this.#options;
-    const ceiling = soon.includes(code) ? minDelayMs : minDelayMs * 2 ** this.#failures;
-    return Math.round(random() * Math.min(maxDelayMs, ceiling));
-  }
-
-  #abandon() {
-    this.#attempt += 1;
-    this.#clearTimer();
-    const socket = this.#socket;
-    this.#socket = null;
-    // Not awaited: over a dead network the closing handshake takes a minute.
-    socket?.close(1000);
-  }
-
-  #clearTimer() {
-    if (this.#timer !== null) this.#options.timers.clearTimeout(this.#timer);
-    this.#timer = null;
-  }
-}
-
-// ------------------------------------------------------------------------- the gateway's client
-
-// Names that a server's event cannot take: it is seen under "event" only.
-const OWN_EVENTS = new Set(["state", "retry", "pairing", "ready", "resumed", "event"]);
-
-/**
- * The connect-first gateway: states, requests, events, pairing.
- *
- * Nothing is replayed after a reconnect; `resumed` tells the page to read the history again.
- */
 export class GatewayClient {
   #options;
   #transport;
+  #requests;
   #device;
+  /** @type {Map<string, Set<(detail: any) => void>>} */
   #listeners = new Map();
-  #pending = new Map();
-  #lastId = 0;
+  /** @type {Map<string, Watched>} */
+  #watched = new Map();
+  /** @type {State} */
   #state = "idle";
+  /** @type {Identity | null} */
   #identity = null;
   #token = "";
   #wasReady = false;
-  #pollTimer = null;
+  /** @type {unknown} */
+  #pollTimer;
 
-  /** @param {import("./gateway.d.ts").GatewayOptions} [options] */
-  constructor(options = {}) {
-    const { url = ownAddress(), userId = "", token = () => "", storage = localStorageOrNull(), ...rest } = options;
-    this.#options = {
-      timers: clock,
-      storageKey: "trunkline.device",
-      pollMs: 3000,
-      requestTimeoutMs: 30_000,
-      sendTimeoutMs: 600_000,
-      ...rest,
-      userId,
-    };
-    this.#device = new Device(storage, this.#options.storageKey);
+  /** @param {GatewayOptions} [options] */
+  constructor({ url = ownAddress(), storage = localStorageOrNull(), ...rest } = {}) {
+    const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
+    this.#options = { ...defaults, ...given };
+    const { timers, queueMax, storageKey } = this.#options;
+    this.#device = new Device(storage, storageKey);
     this.#transport = new ResilientSocket(
       {
         opened: () => this.#greet(),
         received: (text) => this.#receive(text),
         lost: (loss) => this.#lost(loss),
+        doubted: () => this.#prove(),
       },
       {
+        ...given,
         permanent: [4003],
-        ...given(rest, ["WebSocket", "timers", "random", "minDelayMs", "maxDelayMs", "openTimeoutMs", "steadyMs"]),
         url: async () => {
-          this.#token = (await token()) || "";
+          this.#token = await this.#ask();
           return url;
         },
       },
     );
+    this.#requests = new Requests({
+      send: (text) => this.#transport.send(text),
+      dropped: (what) => this.#emit("dropped", what),
+      timers,
+      queueMax,
+    });
   }
 
-  /** idle, connecting, pairing, ready, reconnecting or stopped. */
+  // What the getters and methods mean: gateway.d.ts.
   get state() {
     return this.#state;
   }
 
-  /** The answer to `connect` (role, user_id, …) while ready, else null. */
   get identity() {
     return this.#identity;
   }
 
-  /** Whether this browser asked for a pairing before, approved or not. */
   get hasDevice() {
     return this.#device.id !== "";
+  }
+
+  get queued() {
+    return this.#requests.queued;
   }
 
   /** Connect; while reconnecting: without waiting for the next attempt. */
   start() {
     if (this.#state === "idle" || this.#state === "stopped") this.#become("connecting");
     else if (this.#state !== "reconnecting") return;
-    this.#transport.start();
+    this.#dial();
   }
 
   stop() {
     this.#halt(null);
   }
 
-  /** Drop this browser's identity: the next connect without a token asks for a new pairing. */
   forgetDevice() {
     this.#device.forget();
   }
 
   /** Call `listener(detail)` at each `name`; the answer takes it off again. */
-  on(name, listener) {
+  on(/** @type {string} */ name, /** @type {(detail: any) => void} */ listener) {
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners.add(listener));
     return () => this.off(name, listener);
   }
 
-  off(name, listener) {
+  off(/** @type {string} */ name, /** @type {(detail: any) => void} */ listener) {
     this.#listeners.get(name)?.delete(listener);
   }
 
-  /** The payload of the answer; rejects with a GatewayError. Needs the state ready. */
-  request(method, params = {}, { timeoutMs = undefined } = {}) {
-    if (this.#state !== "ready") return Promise.reject(new ConnectionLost("not connected"));
+  /**
+   * The payload of the answer; rejects with a GatewayError. Without `queue` it needs the state ready.
+   * @param {string} method
+   * @param {any} [params]
+   * @param {RequestOptions} [options]
+   * @returns {Promise<any>}
+   */
+  async request(method, params = {}, { timeoutMs, queue = false } = {}) {
+    const now = this.#state === "ready";
+    const waits = queue && this.#state !== "idle" && this.#state !== "stopped";
+    if (!now && !waits) throw new ConnectionLost();
     const { sendTimeoutMs, requestTimeoutMs } = this.#options;
     // The answer to chat.send comes when its run has ended.
     const usual = method === "chat.send" ? sendTimeoutMs : requestTimeoutMs;
-    return this.#call(method, params, timeoutMs ?? usual);
+    const payload = await this.#requests.ask(method, params, { timeoutMs: timeoutMs ?? usual, now, queue: waits });
+    const watched = method === "chat.history" && this.#watched.get(params.sessionKey);
+    if (watched) learn(watched, payload?.messages);
+    return payload;
   }
 
-  #call(method, params, timeoutMs = this.#options.requestTimeoutMs) {
-    const id = String(++this.#lastId);
-    const { timers } = this.#options;
-    return new Promise((resolve, reject) => {
-      const timer = timers.setTimeout(() => {
-        this.#pending.delete(id);
-        reject(new NoAnswer(method, timeoutMs));
-      }, timeoutMs);
-      this.#pending.set(id, { resolve, reject, timer });
-      if (this.#transport.send(JSON.stringify({ type: "req", id, method, params }))) return;
-      this.#take(id);
-      reject(new ConnectionLost("not connected"));
-    });
+  /** Read this session's history again after every gap; the answer ends it. */
+  watch(/** @type {string} */ sessionKey) {
+    /** @type {Watched} */
+    const watched = this.#watched.get(sessionKey) ?? { watchers: 0, known: new Set() };
+    this.#watched.set(sessionKey, watched);
+    watched.watchers += 1;
+    let on = true;
+    return () => {
+      if (on && --watched.watchers === 0) this.#watched.delete(sessionKey);
+      on = false;
+    };
   }
 
-  #take(id) {
-    const waiting = this.#pending.get(id);
-    if (waiting) this.#options.timers.clearTimeout(waiting.timer);
-    this.#pending.delete(id);
-    return waiting;
+  /** Headers that show the same identity to the server's HTTP side. */
+  async credentials() {
+    const token = await this.#ask();
+    const user = this.#identity?.user_id || this.#options.userId;
+    /** @type {Record<string, string>} */
+    const headers = {};
+    if (token) headers["Authorization"] = `Bearer ${token}`;
+    else if (this.#device.id) headers["X-GoClaw-Sender-Id"] = this.#device.id;
+    if (user) headers["X-GoClaw-User-Id"] = headerBytes(user);
+    return headers;
+  }
+
+  async #ask() {
+    return (await this.#options.token()) || "";
+  }
+
+  // --- connecting
+
+  #call(/** @type {string} */ method, /** @type {object} */ params, timeoutMs = this.#options.requestTimeoutMs) {
+    return this.#requests.ask(method, params, { timeoutMs });
+  }
+
+  /** On a new socket: what the old one was asked is not answered any more. */
+  #dial() {
+    this.#requests.lost("dialled anew");
+    this.#transport.start();
   }
 
   async #greet() {
     const { userId, locale, tenantHint } = this.#options;
-    const params = { protocolVersion: PROTOCOL_VERSION };
-    const optional = { token: this.#token, user_id: userId, sender_id: this.#device.id, locale, tenant_hint: tenantHint };
-    for (const [name, value] of Object.entries(optional)) if (value) params[name] = value;
+    const said = { token: this.#token, user_id: userId, sender_id: this.#device.id, locale, tenant_hint: tenantHint };
     this.#token = "";
+    const params = Object.fromEntries(Object.entries(said).filter(([, value]) => value));
     try {
-      const answer = await this.#call("connect", params);
+      const answer = await this.#call("connect", { protocolVersion: PROTOCOL_VERSION, ...params });
       if (answer?.status === "pending_pairing") this.#pair(answer);
       else this.#admitted(answer);
     } catch (error) {
+      if (!(error instanceof GatewayError)) throw error;
       if (error instanceof ConnectionLost) return; // the transport is at it already
       if (error.retryable) this.#transport.fail(error.message);
       else this.#halt(error);
     }
   }
 
-  #admitted(identity) {
+  #admitted(/** @type {Identity} */ identity) {
     this.#identity = identity;
     this.#transport.settled();
-    this.#become("ready");
-    this.#emit("ready", identity);
-    if (this.#wasReady) this.#emit("resumed", { reason: "reconnected" });
+    const back = this.#wasReady;
     this.#wasReady = true;
+    this.#become("ready", {}, () => {
+      // What was missed is read before anything is added to it.
+      this.#requests.resume(() => back && this.#resume("reconnected"));
+    });
+    this.#emit("ready", identity);
   }
 
-  #pair({ pairing_code: code, sender_id: id }) {
+  #pair(/** @type {any} */ { pairing_code: code, sender_id: id }) {
     this.#device.id = id;
     this.#transport.settled();
     this.#become("pairing");
@@ -351,7 +234,7 @@ export class GatewayClient {
     if (status === "approved") {
       this.#emit("pairing", { status });
       this.#become("connecting");
-      this.#transport.start(); // a waiting socket is not upgraded: a new one shows the sender_id
+      this.#dial(); // a waiting socket is not upgraded: a new one shows the sender_id
     } else if (status === "expired") {
       this.#device.forget();
       this.#emit("pairing", { status });
@@ -359,7 +242,19 @@ export class GatewayClient {
     } else this.#pollLater();
   }
 
-  #receive(text) {
+  /** An open socket may be dead: any answer proves that it is not. */
+  async #prove() {
+    if (this.#state !== "ready" && this.#state !== "pairing") return;
+    try {
+      await this.#call("health", {}, this.#options.proofTimeoutMs);
+    } catch (error) {
+      if (error instanceof NoAnswer) this.#transport.fail("no sign of life");
+    }
+  }
+
+  // --- frames
+
+  #receive(/** @type {string} */ text) {
     let frame;
     try {
       frame = JSON.parse(text);
@@ -370,55 +265,82 @@ export class GatewayClient {
     else if (frame?.type === "event") this.#told(frame);
   }
 
-  #answered({ id, ok, payload, error }) {
-    const waiting = this.#take(id);
-    if (!waiting) return;
-    if (ok) return waiting.resolve(payload);
-    waiting.reject(new GatewayError(error));
-    if (error?.code === "TENANT_ACCESS_REVOKED") this.#halt(new GatewayError(error));
+  #answered(/** @type {any} */ frame) {
+    this.#requests.answered(frame);
+    const { ok, error } = frame;
+    if (!ok && error?.code === "TENANT_ACCESS_REVOKED") this.#halt(new GatewayError(error));
   }
 
-  #told(frame) {
+  #told(/** @type {EventFrame} */ frame) {
+    const { event, payload } = frame;
     this.#emit("event", frame);
-    if (!OWN_EVENTS.has(frame.event)) this.#emit(frame.event, frame.payload);
-    if (frame.event === "resync") this.#emit("resumed", { reason: frame.payload?.reason ?? "resync" });
+    if (!OWN_EVENTS.has(event)) this.#emit(event, payload);
+    if (event === "resync" && this.#state === "ready") this.#resume(payload?.reason ?? event);
   }
 
-  #lost({ code, reason, delayMs }) {
+  // --- resuming
+
+  /** Read all that is watched again; `resumed` is told whatever comes of it. */
+  async #resume(/** @type {string} */ reason) {
+    const readings = await Promise.all([...this.#watched].map(([key, watched]) => this.#reread(key, watched)));
+    const recovered = readings.every(({ whole }) => whole);
+    const missed = readings.reduce((sum, { fresh }) => sum + fresh, 0);
+    if (this.#state !== "stopped") this.#emit("resumed", { recovered, missed, reason });
+  }
+
+  async #reread(/** @type {string} */ sessionKey, /** @type {Watched} */ watched) {
+    const { last } = watched; // as of now: what is read later must contain it
+    /** @type {Message[]} */
+    let messages = [];
+    try {
+      ({ messages } = await this.#call("chat.history", { sessionKey }));
+    } catch (error) {
+      // Not found: nothing was sent to it yet, or it was deleted.
+      if (!(error instanceof GatewayError) || error.code !== "NOT_FOUND") return { whole: false, fresh: 0 };
+    }
+    const fresh = learn(watched, messages);
+    if (this.#watched.has(sessionKey)) this.#emit("history", { sessionKey, messages, missed: fresh });
+    return { whole: last === undefined || messages.some(({ id }) => id === last), fresh };
+  }
+
+  // --- ending
+
+  #lost(/** @type {Loss} */ { code, reason, delayMs }) {
     const text = reason || "the connection was lost";
     if (delayMs === null) {
-      this.#halt(new GatewayError({ code: "UNAUTHORIZED", message: text }), code);
+      this.#halt(new GatewayError({ code: "UNAUTHORIZED", message: text }), { code });
       return;
     }
-    this.#hangUp(text);
+    this.#requests.lost(text, code);
+    this.#hangUp();
     this.#become("reconnecting", { code, reason: text });
     this.#emit("retry", { delayMs, code, reason: text });
   }
 
   /** Stop for good; `error` says why, null when the page wanted it. */
-  #halt(error, code) {
+  #halt(/** @type {GatewayError | null} */ error, detail = {}) {
     if (this.#state === "stopped") return;
     const reason = error ? error.message : "stopped by the page";
     this.#transport.stop();
-    this.#hangUp(reason);
-    this.#become("stopped", { code, reason, error });
+    this.#hangUp();
+    this.#requests.end(reason);
+    this.#become("stopped", { ...detail, reason, error });
   }
 
-  #hangUp(reason) {
+  #hangUp() {
     this.#identity = null;
-    if (this.#pollTimer !== null) this.#options.timers.clearTimeout(this.#pollTimer);
-    this.#pollTimer = null;
-    for (const id of [...this.#pending.keys()]) this.#take(id).reject(new ConnectionLost(reason));
+    this.#options.timers.clearTimeout(this.#pollTimer);
   }
 
-  #become(state, detail = {}) {
+  #become(/** @type {State} */ state, detail = {}, first = () => {}) {
     const previous = this.#state;
     if (previous === state) return;
     this.#state = state;
+    first();
     this.#emit("state", { ...detail, state, previous });
   }
 
-  #emit(name, detail) {
+  #emit(/** @type {string} */ name, /** @type {unknown} */ detail) {
     for (const listener of [...(this.#listeners.get(name) ?? [])]) {
       try {
         listener(detail);
@@ -432,70 +354,11 @@ export class GatewayClient {
   }
 }
 
-/** The browser's identity: its `sender_id`, kept from the moment a pairing was asked for. */
-class Device {
-  #storage;
-  #key;
-  #id;
-
-  constructor(storage, key) {
-    this.#storage = storage;
-    this.#key = key;
-    this.#id = storage?.getItem(key) ?? "";
-  }
-
-  get id() {
-    return this.#id;
-  }
-
-  set id(id) {
-    this.#id = id;
-    this.#keep(() => this.#storage?.setItem(this.#key, id));
-  }
-
-  forget() {
-    this.#id = "";
-    this.#keep(() => this.#storage?.removeItem(this.#key));
-  }
-
-  #keep(write) {
-    try {
-      write();
-    } catch {
-      // Full or forbidden: the identity then lasts as long as the page.
-    }
-  }
-}
-
-/** A new key in the gateway's usual form; the first chat.send makes the session. */
-export function newSessionKey(agent = "default") {
-  return `agent:${agent}:ws:direct:${newId()}`;
-}
-
-/** A random UUID; unlike crypto.randomUUID also on a page without TLS. */
-export function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
-}
-
-// Never from the page's query or hash: a link must not be able to send a token elsewhere.
-function ownAddress() {
-  if (!globalThis.location) throw new TypeError("outside a page the url must be given");
-  const { protocol, host } = globalThis.location;
-  return `${protocol === "https:" ? "wss:" : "ws:"}//${host}/ws`;
-}
-
-function localStorageOrNull() {
-  try {
-    return globalThis.localStorage ?? null;
-  } catch {
-    return null; // the reader has forbidden it
-  }
-}
-
-function given(options, names) {
-  return Object.fromEntries(names.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]));
+/** Take in what was read; how many of the messages were not known. */
+function learn(/** @type {Watched} */ watched, /** @type {Message[]} */ messages = []) {
+  const ids = messages.map(({ id }) => id);
+  const fresh = ids.filter((id) => !watched.known.has(id)).length;
+  watched.known = new Set(ids);
+  watched.last = ids.at(-1);
+  return fresh;
 }

@@ -113,6 +113,12 @@ class ResetSession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompactSession:
+    key: str
+    keep_last: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadHealth:
     connection: str = ""
 
@@ -125,6 +131,21 @@ class ReadStatus:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListAgents:
     pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadAgent:
+    agent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitAgent:
+    agent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifyAgent:
+    agent_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +184,27 @@ class ReportStatus:
     status: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListKeys:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateKey:
+    """`expires_in` in seconds; None: never."""
+
+    name: str
+    key_scopes: tuple[str, ...] = ()
+    expires_in: int | None = None
+    owner_id: str = ""
+    tenant_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeKey:
+    key_id: str
+
+
 Operation = (
     SendChat
     | ReadHistory
@@ -180,12 +222,19 @@ Operation = (
     | PatchSession
     | DeleteSession
     | ResetSession
+    | CompactSession
     | ReadHealth
     | ReadStatus
     | ListAgents
+    | ReadAgent
+    | AwaitAgent
+    | IdentifyAgent
     | ListTenants
     | HoldAgent
     | TakeCommands
     | AcknowledgeCommand
     | ReportStatus
+    | ListKeys
+    | CreateKey
+    | RevokeKey
 )

@@ -26,7 +26,8 @@ def greeting(*, host: str, port: int) -> str:
   gateway token (keep it; it is an administrator's):
              {settings.GATEWAY_TOKEN}
 
-  First steps: open the console, enter a user id, choose "Pair this browser";
+  First steps, with lines to copy: {base}/admin/welcome/
+  In short: open the console, enter a user id, choose "Pair this browser";
   approve the code under admin > Pairings; chat.
 
   001 by hand, pasted within {settings.CONNECT_TIMEOUT_S:g} s, with the token from above:

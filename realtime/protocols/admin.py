@@ -2,8 +2,9 @@
 
 Source: PROTOCOLS.md 0.1 (`/admin/ws`). Handshake: the staff session's cookie, from this server's
 own origin. Frames out: `{"type":"hello"}`, `{"type":"changed","what":"pairings"|"connections"}`,
-`{"type":"resync"}`, `{"type":"error","code","message"}`; what the page sends is ignored. No row
-ever travels here, so there is nothing to leak. Closes: 1009, 1012 restart, 4003 logged out, 4008.
+`{"type":"resync"}`, `{"type":"notice","text","by"}` from another administrator,
+`{"type":"error","code","message"}`; what the page sends is ignored. No row ever travels here, so
+there is nothing to leak. Closes: 1009, 1012 restart, 4003 logged out, 4008.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class AdminProtocol(Protocol):
                 return [Send(_changed(event.data["what"]))]
             case events.RESYNC:
                 return [Send({"type": "resync"})]
+            case events.NOTICE:
+                return [Send({"type": "notice", **event.data})]
             case _:
                 return []
 

@@ -6,6 +6,7 @@ import json
 
 CODES = {
     400: "INVALID_REQUEST",
+    401: "UNAUTHORIZED",
     403: "FORBIDDEN",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
@@ -15,6 +16,7 @@ CODES = {
     431: "HEADERS_TOO_LARGE",
     500: "INTERNAL",
     503: "UNAVAILABLE",
+    507: "INSUFFICIENT_STORAGE",
 }
 
 

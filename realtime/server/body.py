@@ -1,6 +1,6 @@
-"""BodyCap: no application sees more of a request's body than its path allows.
+"""BodyCap: no application sees more of a request's body than its path allows, nor waits for ever.
 
-Django writes a whole body to disk before any view runs, so the limit stands in front of it.
+Django writes a whole body to disk before any view runs, so the limits stand in front of it.
 """
 
 from __future__ import annotations
@@ -8,69 +8,134 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from realtime.core.room import is_no_room
 from realtime.server import error_body
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
-Limit = tuple[str, int, int, str]  # path prefix, most bytes, status, message
 
 LINGER_BYTES = 1024 * 1024
 LINGER_S = 2.0
 LINGER_IDLE_S = 0.3
+BODILESS = ("GET", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """What the paths that begin with `prefix` allow, and the refusal of a body over `most` bytes.
+
+    With `credentials`, a body whose head shows none of these headers is not even read.
+    """
+
+    prefix: str
+    most: int
+    status: int
+    message: str
+    credentials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The slowest that a body may come: `least` bytes in every `window_s` seconds of waiting."""
+
+    least: int = 16 * 1024
+    window_s: float = 60.0
 
 
 class BodyCap:
     """Refuse bodies over the limit of the first matching prefix, else over `default_max_bytes`.
 
-    By Content-Length before anything is read; by counting where a length is missing or lies.
+    By Content-Length before anything is read; by counting where a length is missing or lies. A body
+    that comes too slowly is answered with 408, one for which the disk has no room with 507.
     """
 
-    def __init__(self, app: App, limits: Sequence[Limit], default_max_bytes: int) -> None:
+    def __init__(
+        self, app: App, limits: Sequence[Limit], default_max_bytes: int, pace: Pace | None = None
+    ) -> None:
         self._app = app
         self._limits = limits
-        self._default_max_bytes = default_max_bytes
+        most = default_max_bytes
+        message = f"the request body is larger than {most} bytes"
+        self._default = Limit(prefix="", most=most, status=413, message=message)
+        self._pace = pace or Pace()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most, status, message = self._limit_of(scope["path"])
-        capped = _Capped(scope, receive, send, most, status, message)
-        if _declared(scope["headers"]) > most:
-            await capped.refuse(more_comes=True)
+        path = scope["path"]
+        limit = next((one for one in self._limits if path.startswith(one.prefix)), self._default)
+        capped = _Capped(scope, receive, send, limit, self._pace)
+        if limit.credentials and scope["method"] not in BODILESS and not _shown(scope, limit):
+            await capped.refuse(401, "credentials are required")
+        elif _declared(scope["headers"]) > limit.most:
+            await capped.refuse(limit.status, limit.message)
         else:
-            await self._app(scope, capped.receive, capped.send)
+            await self._guarded(scope, capped)
 
-    def _limit_of(self, path: str) -> tuple[int, int, str]:
-        for prefix, most, status, message in self._limits:
-            if path.startswith(prefix):
-                return most, status, message
-        most = self._default_max_bytes
-        return most, 413, f"the request body is larger than {most} bytes"
+    async def _guarded(self, scope: Any, capped: _Capped) -> None:
+        try:
+            await self._app(scope, capped.receive, capped.send)
+        except OSError as error:
+            if not is_no_room(error):
+                raise
+            await capped.refuse(507, "there is no room left for uploads")
 
 
 class _Capped:
     """The receive and send of one request."""
 
-    def __init__(
-        self, scope: Any, receive: Any, send: Any, most: int, status: int, message: str
-    ) -> None:
+    def __init__(self, scope: Any, receive: Any, send: Any, limit: Limit, pace: Pace) -> None:
         self._scope, self._receive, self._send = scope, receive, send
-        self._left = most
-        self._status, self._message = status, message
+        self._limit, self._left = limit, limit.most
+        self._pace, self._came, self._waited_s = pace, 0, 0.0
+        self._due = True  # more of the body
         self._started = self._refused = False
 
     async def receive(self) -> Any:
         if self._refused:
             return {"type": "http.disconnect"}
-        message = await self._receive()
+        try:
+            message = await (self._receive_in_time() if self._due else self._receive())
+        except TimeoutError:
+            least, window_s = self._pace.least, self._pace.window_s
+            slow = f"the request body came slower than {least} bytes in {window_s:g} seconds"
+            await self.refuse(408, slow)
+            return {"type": "http.disconnect"}
+        self._due = message.get("more_body", False)
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
             if self._left < 0:
-                await self.refuse(more_comes=message.get("more_body", False))
+                await self.refuse(self._limit.status, self._limit.message)
                 return {"type": "http.disconnect"}
         return message
+
+    async def _receive_in_time(self) -> Any:
+        """Only waiting for the peer counts, not what the application does in between.
+
+        Raises TimeoutError.
+        """
+        clock = asyncio.get_running_loop().time
+        while True:
+            began = clock()
+            try:
+                async with asyncio.timeout(self._pace.window_s - self._waited_s):
+                    message = await self._receive()
+            except TimeoutError:
+                self._end_window()
+                continue
+            self._waited_s += clock() - began
+            self._came += len(message.get("body", b""))
+            if self._waited_s >= self._pace.window_s and message.get("more_body", False):
+                self._end_window()
+            return message
+
+    def _end_window(self) -> None:
+        if self._came < self._pace.least:
+            raise TimeoutError
+        self._came, self._waited_s = 0, 0.0
 
     async def send(self, message: Any) -> None:
         if self._refused:
@@ -78,25 +143,27 @@ class _Capped:
         self._started = True
         await self._send(message)
 
-    async def refuse(self, *, more_comes: bool) -> None:
+    async def refuse(self, status: int, message: str) -> None:
         """Answer, or where an answer has begun end the connection."""
+        if self._refused:
+            return
         self._refused = True
         if self._started:
             disconnect = self._scope.get("extensions", {}).get("gateway.disconnect")
             if disconnect is not None:
                 disconnect()
             return
-        body = error_body(self._status, self._message)
+        body = error_body(status, message)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         ]
-        await self._send(
-            {"type": "http.response.start", "status": self._status, "headers": headers}
-        )
+        if status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        if more_comes:
+        if self._due:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._read_on(), LINGER_S)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -116,3 +183,9 @@ class _Capped:
 def _declared(headers: Any) -> int:
     lengths = [value for name, value in headers if name.lower() == b"content-length"]
     return max((int(value) for value in lengths if value.isdigit()), default=0)
+
+
+def _shown(scope: Any, limit: Limit) -> bool:
+    """Whether the head carries something that may prove who asks; what it proves comes later."""
+    names = {name.lower().decode("latin-1") for name, value in scope["headers"] if value}
+    return not names.isdisjoint(limit.credentials)

@@ -7,98 +7,192 @@ import sessions_app.models.commands
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0004_edge_agents'),
-        ('sessions_app', '0002_media_compaction_queue'),
+        ("accounts", "0004_edge_agents"),
+        ("sessions_app", "0002_media_compaction_queue"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ScheduledCommand',
+            name="ScheduledCommand",
             fields=[
-                ('id', models.CharField(default=sessions_app.models.commands.new_command_id, editable=False, max_length=128, primary_key=True, serialize=False)),
-                ('seq', models.PositiveBigIntegerField()),
-                ('command_type', models.CharField(max_length=128)),
-                ('payload', models.JSONField(blank=True, default=dict)),
-                ('size', models.PositiveIntegerField(default=0, editable=False)),
-                ('priority', models.CharField(choices=[('normal', 'Normal'), ('immediate', 'Immediate')], default='normal', max_length=16)),
-                ('delivery', models.CharField(choices=[('at_least_once', 'At Least Once'), ('at_most_once', 'At Most Once')], default='at_least_once', max_length=16)),
-                ('status', models.CharField(choices=[('scheduled', 'Scheduled'), ('leased', 'Leased'), ('delivered', 'Delivered'), ('received', 'Received'), ('executing', 'Executing'), ('completed', 'Completed'), ('failed', 'Failed'), ('expired', 'Expired'), ('cancelled', 'Cancelled'), ('dead', 'Dead')], default='scheduled', max_length=16)),
-                ('created_by', models.CharField(blank=True, default='', max_length=255)),
-                ('created_at', models.DateTimeField()),
-                ('deliver_at', models.DateTimeField()),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('idempotency_key', models.CharField(blank=True, default='', max_length=255)),
-                ('fingerprint', models.CharField(blank=True, default='', max_length=64)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('leases', models.PositiveIntegerField(default=0)),
-                ('retries', models.PositiveIntegerField(default=0)),
-                ('lease_owner', models.CharField(blank=True, default='', max_length=128)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('written_to', models.CharField(blank=True, default='', max_length=128)),
-                ('written_at', models.DateTimeField(blank=True, null=True)),
-                ('retry_at', models.DateTimeField(blank=True, null=True)),
-                ('acknowledged_at', models.DateTimeField(blank=True, null=True)),
-                ('executed_at', models.DateTimeField(blank=True, null=True)),
-                ('result', models.JSONField(blank=True, null=True)),
-                ('error', models.TextField(blank=True, default='')),
-                ('account', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='commands', to='accounts.account')),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='commands', to='accounts.edgeagent')),
+                (
+                    "id",
+                    models.CharField(
+                        default=sessions_app.models.commands.new_command_id,
+                        editable=False,
+                        max_length=128,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("seq", models.PositiveBigIntegerField()),
+                ("command_type", models.CharField(max_length=128)),
+                ("payload", models.JSONField(blank=True, default=dict)),
+                ("size", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "priority",
+                    models.CharField(
+                        choices=[("normal", "Normal"), ("immediate", "Immediate")],
+                        default="normal",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "delivery",
+                    models.CharField(
+                        choices=[
+                            ("at_least_once", "At Least Once"),
+                            ("at_most_once", "At Most Once"),
+                        ],
+                        default="at_least_once",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("scheduled", "Scheduled"),
+                            ("leased", "Leased"),
+                            ("delivered", "Delivered"),
+                            ("received", "Received"),
+                            ("executing", "Executing"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                            ("expired", "Expired"),
+                            ("cancelled", "Cancelled"),
+                            ("dead", "Dead"),
+                        ],
+                        default="scheduled",
+                        max_length=16,
+                    ),
+                ),
+                ("created_by", models.CharField(blank=True, default="", max_length=255)),
+                ("created_at", models.DateTimeField()),
+                ("deliver_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("idempotency_key", models.CharField(blank=True, default="", max_length=255)),
+                ("fingerprint", models.CharField(blank=True, default="", max_length=64)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("leases", models.PositiveIntegerField(default=0)),
+                ("retries", models.PositiveIntegerField(default=0)),
+                ("lease_owner", models.CharField(blank=True, default="", max_length=128)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("written_to", models.CharField(blank=True, default="", max_length=128)),
+                ("written_at", models.DateTimeField(blank=True, null=True)),
+                ("retry_at", models.DateTimeField(blank=True, null=True)),
+                ("acknowledged_at", models.DateTimeField(blank=True, null=True)),
+                ("executed_at", models.DateTimeField(blank=True, null=True)),
+                ("result", models.JSONField(blank=True, null=True)),
+                ("error", models.TextField(blank=True, default="")),
+                (
+                    "account",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="commands",
+                        to="accounts.account",
+                    ),
+                ),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="commands",
+                        to="accounts.edgeagent",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at', '-seq'],
+                "ordering": ["-created_at", "-seq"],
             },
         ),
         migrations.CreateModel(
-            name='CommandEvent',
+            name="CommandEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=32)),
-                ('attempt', models.PositiveIntegerField(default=0)),
-                ('actor', models.CharField(blank=True, default='', max_length=255)),
-                ('data', models.JSONField(blank=True, default=dict)),
-                ('at', models.DateTimeField()),
-                ('command', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='sessions_app.scheduledcommand')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(max_length=32)),
+                ("attempt", models.PositiveIntegerField(default=0)),
+                ("actor", models.CharField(blank=True, default="", max_length=255)),
+                ("data", models.JSONField(blank=True, default=dict)),
+                ("at", models.DateTimeField()),
+                (
+                    "command",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="sessions_app.scheduledcommand",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['at', 'pk'],
+                "ordering": ["at", "pk"],
             },
         ),
         migrations.AddIndex(
-            model_name='scheduledcommand',
-            index=models.Index(fields=['account', '-created_at'], name='command_newest'),
+            model_name="scheduledcommand",
+            index=models.Index(fields=["account", "-created_at"], name="command_newest"),
         ),
         migrations.AddIndex(
-            model_name='scheduledcommand',
-            index=models.Index(condition=models.Q(('status', 'scheduled')), fields=['deliver_at', 'seq'], name='command_due'),
+            model_name="scheduledcommand",
+            index=models.Index(
+                condition=models.Q(("status", "scheduled")),
+                fields=["deliver_at", "seq"],
+                name="command_due",
+            ),
         ),
         migrations.AddIndex(
-            model_name='scheduledcommand',
-            index=models.Index(fields=['agent', 'status', 'deliver_at', 'seq'], name='command_of_agent'),
+            model_name="scheduledcommand",
+            index=models.Index(
+                fields=["agent", "status", "deliver_at", "seq"], name="command_of_agent"
+            ),
         ),
         migrations.AddIndex(
-            model_name='scheduledcommand',
-            index=models.Index(condition=models.Q(('status', 'leased')), fields=['lease_until'], name='command_leased'),
+            model_name="scheduledcommand",
+            index=models.Index(
+                condition=models.Q(("status", "leased")),
+                fields=["lease_until"],
+                name="command_leased",
+            ),
         ),
         migrations.AddIndex(
-            model_name='scheduledcommand',
-            index=models.Index(condition=models.Q(('status', 'delivered')), fields=['retry_at'], name='command_unanswered'),
+            model_name="scheduledcommand",
+            index=models.Index(
+                condition=models.Q(("status", "delivered")),
+                fields=["retry_at"],
+                name="command_unanswered",
+            ),
         ),
         migrations.AddIndex(
-            model_name='scheduledcommand',
-            index=models.Index(condition=models.Q(('status__in', ['scheduled', 'leased', 'delivered'])), fields=['expires_at'], name='command_expiring'),
+            model_name="scheduledcommand",
+            index=models.Index(
+                condition=models.Q(("status__in", ["scheduled", "leased", "delivered"])),
+                fields=["expires_at"],
+                name="command_expiring",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='scheduledcommand',
-            constraint=models.UniqueConstraint(fields=('agent', 'seq'), name='command_seq_once'),
+            model_name="scheduledcommand",
+            constraint=models.UniqueConstraint(fields=("agent", "seq"), name="command_seq_once"),
         ),
         migrations.AddConstraint(
-            model_name='scheduledcommand',
-            constraint=models.UniqueConstraint(condition=models.Q(('idempotency_key', ''), _negated=True), fields=('account', 'created_by', 'idempotency_key'), name='command_once_per_key'),
+            model_name="scheduledcommand",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("idempotency_key", ""), _negated=True),
+                fields=("account", "created_by", "idempotency_key"),
+                name="command_once_per_key",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='commandevent',
-            constraint=models.UniqueConstraint(fields=('command', 'kind', 'attempt'), name='command_event_once'),
+            model_name="commandevent",
+            constraint=models.UniqueConstraint(
+                fields=("command", "kind", "attempt"), name="command_event_once"
+            ),
         ),
     ]

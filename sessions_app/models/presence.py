@@ -28,4 +28,4 @@ class Presence(models.Model):
         ordering = ["since", "id"]
 
     def __str__(self) -> str:
-        return f"{self.protocol} {self.id}"
+        return f"{self.protocol} connection of {self.user or 'nobody'}"

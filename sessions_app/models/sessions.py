@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_MESSAGES_CHARACTERS = 1_000_000
 
 # Parts of a message that a wire shows when an event's `data` has them. PROTOCOLS.md 2.7.
-MESSAGE_EXTRAS = ("thinking", "media_refs", "tool_calls", "tool_call_id", "is_error")
+MESSAGE_EXTRAS = ("thinking", "media_refs", "tool_calls", "tool_call_id", "is_error", "partial")
 
 
 def new_uuid() -> str:

@@ -14,10 +14,10 @@ from django.db.models import QuerySet
 from accounts.models import Account
 from realtime.core.principal import Principal
 from realtime.core.version import VERSION
-from sessions_app.agents import AGENTS
+from sessions_app.agents import AGENTS, DEFAULT
 from sessions_app.models import Presence, Run
 from sessions_app.moments import rfc3339
-from sessions_app.services import presence, sessions
+from sessions_app.services import agent_choice, presence, sessions
 
 _STARTED_S = time.monotonic()
 
@@ -57,6 +57,24 @@ def agents(*, principal: Principal) -> dict[str, Any]:
     return {"agents": agents_of(principal)}
 
 
+def agent(*, principal: Principal, agent_id: str = "") -> dict[str, Any]:
+    """Whether an agent (default: the deployment's) has a run. Raises NotFound."""
+    row = _agent(principal, agent_id)
+    return {"id": row["id"], "isRunning": row["isRunning"]}
+
+
+def await_agent(*, principal: Principal, agent_id: str = "") -> dict[str, Any]:
+    """`idle` or `running`, at once: who waits asks again. Raises NotFound."""
+    row = _agent(principal, agent_id)
+    return {"id": row["id"], "status": "running" if row["isRunning"] else "idle"}
+
+
+def identify_agent(*, principal: Principal, agent_id: str = "") -> dict[str, Any]:
+    """What an agent is called and runs on. Raises NotFound."""
+    row = _agent(principal, agent_id)
+    return {name: row[name] for name in ("id", "name", "agentType", "model", "provider", "status")}
+
+
 def tenants(*, principal: Principal) -> dict[str, Any]:
     """The caller's account, the only one there is for them."""
     account = Account.objects.filter(slug=principal.account).first()
@@ -84,6 +102,11 @@ def agents_of(principal: Principal) -> list[dict[str, Any]]:
         }
         for key, agent in AGENTS.items()
     ]
+
+
+def _agent(principal: Principal, agent_id: str) -> dict[str, Any]:
+    key = agent_choice.resolve(agent_id or DEFAULT)
+    return next(row for row in agents_of(principal) if row["id"] == key)
 
 
 def _connections(principal: Principal) -> QuerySet[Presence]:

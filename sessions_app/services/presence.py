@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 
-import structlog
 from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts.models import Account
+from accounts.services import journal
 from realtime.bus.announce import announce
 from realtime.core import addresses
-from realtime.core.errors import NotFound, RoleTooLow
-from realtime.core.events import DISCONNECT, Event
+from realtime.core.errors import InvalidParams, NotFound, RoleTooLow
+from realtime.core.events import DISCONNECT, NOTICE, Event
 from realtime.core.principal import Principal
 from sessions_app.models import Presence
 from sessions_app.services import nodes
-
-logger = structlog.get_logger("gateway")
+from sessions_app.services.fields import check_length
 
 BATCH = 500
+LONGEST_MESSAGE = 2000  # characters
 
 
 def arrive(
@@ -61,6 +61,12 @@ def seen(*, connections: dict[str, dt.datetime]) -> None:
     Presence.objects.bulk_update(rows, ["last_seen"], batch_size=BATCH)
 
 
+def queued(*, connections: dict[str, int]) -> None:
+    """Set how many bytes wait for each connection (by id)."""
+    rows = [Presence(id=connection, queued_bytes=size) for connection, size in connections.items()]
+    Presence.objects.bulk_update(rows, ["queued_bytes"], batch_size=BATCH)
+
+
 def here(*, account: str) -> QuerySet[Presence]:
     """The connections of an account that a living process holds."""
     return Presence.objects.filter(account__slug=account, node__in=nodes.live())
@@ -85,23 +91,39 @@ def own(*, principal: Principal) -> QuerySet[Presence]:
 @transaction.atomic
 def disconnect(*, principal: Principal, connection: str) -> None:
     """End a connection by hand. Raises RoleTooLow, NotFound."""
+    row = _present(principal, connection)
+    announce(addresses.connection(row.pk), Event(DISCONNECT))
+    journal.decided("connection.ended", principal=principal, row=row, action="disconnected")
+
+
+@transaction.atomic
+def message(*, principal: Principal, connection: str, text: str) -> None:
+    """Say something to whoever is at the other end. Raises RoleTooLow, InvalidParams, NotFound."""
+    row = _present(principal, connection)
+    said = "".join(sign for sign in text if sign.isprintable() or sign == "\n").strip()
+    if not said:
+        raise InvalidParams("a message needs words")
+    check_length(said, "the message", LONGEST_MESSAGE)
+    notice = Event(NOTICE, {"text": said, "by": journal.actor(principal)})
+    announce(addresses.connection(row.pk), notice)
+    journal.decided("connection.messaged", principal=principal, row=row, action="messaged")
+
+
+def _present(principal: Principal, connection: str) -> Presence:
     _require_admin(principal)
     row = here(account=principal.account).filter(pk=connection).first()
     if row is None:
         raise NotFound(f"connection not found: {connection}")
-    announce(addresses.connection(connection), Event(DISCONNECT))
-    logger.info(
-        "connection.end_requested",
-        connection=connection,
-        user=row.user,
-        account=principal.account,
-        by=principal.id,
-    )
+    return row
 
 
-def sweep() -> int:
-    """Delete the rows of processes that have lost their lease; how many."""
-    return Presence.objects.exclude(node__in=nodes.live()).delete()[0]
+def sweep() -> set[str]:
+    """Delete the rows of processes that have lost their lease; the accounts that they were of."""
+    stale = Presence.objects.exclude(node__in=nodes.live())
+    accounts = set(stale.values_list("account__slug", flat=True))
+    if accounts:
+        stale.delete()
+    return accounts
 
 
 def _require_admin(principal: Principal) -> None:

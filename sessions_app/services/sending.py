@@ -8,12 +8,12 @@ from django.db import transaction
 
 from realtime.bus.announce import announce
 from realtime.core import addresses
-from realtime.core.errors import InvalidParams
 from realtime.core.events import Event
 from realtime.core.principal import Principal
 from sessions_app import agents
-from sessions_app.models import Run, Session, SessionEvent
+from sessions_app.models import Media, Run, Session, SessionEvent
 from sessions_app.services import agent_choice, runs
+from sessions_app.services import media as uploads
 from sessions_app.services.fields import KEY_LENGTH, NAME_LENGTH, check_length, require
 from sessions_app.services.ownership import find_owned, open_session
 from sessions_app.services.sent import Outcome, Sent
@@ -38,10 +38,11 @@ def send(
 ) -> Sent:
     """Start a run on `node` with a message, or give the message to the run that is under way.
 
-    A key that does not exist yet makes a session for the caller. Raises InvalidParams, NotFound
-    (agent), NotOwner.
+    A key that does not exist yet makes a session for the caller. A message with media is never
+    injected. Raises InvalidParams, NotFound (agent, media), NotOwner.
     """
     _check(principal, message, session_key, agent_id, message_id, media)
+    attached = uploads.attached(principal=principal, media=media)
     session = find_owned(principal, session_key, lock=True) if session_key else None
     told_agent_id = _agent_id(session, session_key, agent_id)
     agent = agent_choice.resolve(agent_id or (session.agent if session else told_agent_id))
@@ -53,6 +54,8 @@ def send(
         if before is not None:
             return _again(session, before, told_agent_id)
     running = runs.active(session)
+    if running is not None and attached:
+        return _busy(running, session)
     if running is not None:
         return _into(running, session, principal, message, message_id)
     run = Run.objects.create(
@@ -65,7 +68,7 @@ def send(
         requested_by=principal.id,
         stream=stream,
     )
-    return _started(run, session, principal, message)
+    return _started(run, session, principal, message, attached)
 
 
 def _check(
@@ -77,9 +80,8 @@ def _check(
     media: tuple[dict[str, str], ...],
 ) -> None:
     require(principal.id, "user_id")
-    require(message.strip(), "message")
-    if media:
-        raise InvalidParams("media is not supported by this server")
+    if not media:
+        require(message.strip(), "message")
     check_length(principal.id, "user_id", NAME_LENGTH)
     check_length(session_key, "sessionKey", KEY_LENGTH)
     check_length(agent_id, "agentId", NAME_LENGTH)
@@ -138,11 +140,26 @@ def _into(run: Run, session: Session, principal: Principal, message: str, messag
     )
 
 
-def _started(run: Run, session: Session, principal: Principal, message: str) -> Sent:
+def _busy(run: Run, session: Session) -> Sent:
+    """PROTOCOLS.md 2.7: media bypasses injection."""
+    return Sent(
+        outcome="busy",
+        session_key=session.key,
+        agent_id=run.agent_id,
+        run=runs.facts(run, session),
+    )
+
+
+def _started(
+    run: Run, session: Session, principal: Principal, message: str, attached: list[Media]
+) -> Sent:
+    if attached:
+        message = uploads.tagged(message, attached)
     session.append(
         kind=SessionEvent.Kind.USER,
         author=principal.id,
         content=message,
+        data={"media_refs": [row.reference() for row in attached]} if attached else None,
         message_id=run.message_id,
         run=run,
     )

@@ -9,7 +9,7 @@ from realtime.core.addresses import Address
 from sessions_app.services import run_events
 from sessions_app.services.run_events import RunFacts
 
-Outcome = Literal["started", "injected", "cancelled", "repeated", "done"]
+Outcome = Literal["started", "injected", "cancelled", "repeated", "done", "busy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,8 @@ class Sent:
     `started_announcement`; the answer is what `runs.finish` returns. repeated: the same `messageId`
     again while its run is under way: the answer is that run's. done: that run has ended, `result`
     is its answer (`{"error": text}` if it failed). injected, cancelled: `result` is the answer.
+    busy: nothing was stored, because a message with media waits for the end of `run`: send it again
+    then.
     """
 
     outcome: Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from realtime.core.errors import Conflict, InvalidParams
 from realtime.core.principal import Principal
@@ -13,6 +13,7 @@ from sessions_app.models import Session
 from sessions_app.moments import rfc3339
 from sessions_app.services import agent_choice, runs
 from sessions_app.services.chat import HISTORY_MESSAGES
+from sessions_app.services.compaction import FIELDS as COMPACTION
 from sessions_app.services.fields import KEY_LENGTH, NAME_LENGTH, check_length, require
 from sessions_app.services.ownership import open_session, owned_session
 from sessions_app.services.run_events import tell_label
@@ -58,7 +59,8 @@ def list_(
         rows = rows.filter(agent__in=agent_choice.synonyms(agent_id))
     if channel:
         rows = rows.filter(channel=channel)
-    page = rows.annotate(message_count=Count("events")).order_by("-updated_at", "-pk")
+    messages = Count("events", filter=Q(events__seq__gt=F("compacted_seq")))
+    page = rows.annotate(message_count=messages).order_by("-updated_at", "-pk")
     return {
         "sessions": [
             _summary(session, session.message_count) for session in page[offset : offset + limit]
@@ -70,10 +72,11 @@ def list_(
 
 
 def preview(*, principal: Principal, key: str) -> dict[str, Any]:
-    """A session's messages; nothing here summarises yet, so `summary` is empty."""
+    """A session's messages, and what lies before them if it has been compacted."""
     require(key, "key")
     session = owned_session(principal, key)
-    return {"key": key, "messages": session.messages(HISTORY_MESSAGES), "summary": ""}
+    messages = session.messages(HISTORY_MESSAGES)
+    return {"key": key, "messages": messages, "summary": session.summary}
 
 
 @transaction.atomic
@@ -123,7 +126,8 @@ def reset(*, principal: Principal, key: str) -> dict[str, Any]:
     runs.stop(session)
     session.events.all().delete()
     session.runs.all().delete()
-    session.save(update_fields=["updated_at"])
+    session.compacted_seq, session.compactions, session.summary = 0, 0, ""
+    session.save(update_fields=[*COMPACTION, "updated_at"])
     return {"ok": True}
 
 
@@ -148,5 +152,10 @@ def _summary(session: Session, message_count: int) -> dict[str, Any]:
         "userID": session.owner,
         "agentName": session.agent,
     }
-    optional = {"label": session.label, "model": session.model, "metadata": session.metadata}
+    optional = {
+        "label": session.label,
+        "model": session.model,
+        "metadata": session.metadata,
+        "compactionCount": session.compactions,
+    }
     return row | {name: value for name, value in optional.items() if value}

@@ -8,13 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.db import connection
+from django.utils import timezone
 
 from accounts.models import Account, Pairing, RefreshFamily, User
 from accounts.services import credentials, pairing, tokens
 from realtime.core.credentials import ConnectToken
-from realtime.core.errors import BadCredentials, GatewayError, NotFound
+from realtime.core.errors import BadCredentials, GatewayError, NotFound, Revoked
+from realtime.core.events import Event
 from realtime.core.principal import Principal
+from realtime.models import Announcement
 from tests.accounts.conftest import person
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,6 +73,77 @@ def test_two_admins_at_once_come_to_one_decision(verbs: tuple[str, str]) -> None
     won = next(index for index, answer in enumerate(answers) if isinstance(answer, dict))
     assert row.decided_by == bosses[won % 2].id
     assert row.status == {"approve": "approved", "deny": "denied"}[verbs[won % 2]]
+
+
+def test_of_two_admins_at_once_the_one_who_decided_is_in_the_history_alone() -> None:
+    default = Account.default()
+    code = waiting().code
+    anna, bert = (person(name, default, "admin") for name in ("anna", "bert"))
+    bosses = [credentials.of_user(user=user) for user in (anna, bert)]
+    calls = [lambda boss=boss: pairing.approve(principal=boss, code=code) for boss in bosses * 4]
+    answers = at_once(*calls)
+    won = [index for index, answer in enumerate(answers) if isinstance(answer, dict)]
+    assert len(won) == 1
+    entry = LogEntry.objects.get()
+    assert entry.user == (anna, bert)[won[0] % 2]
+    assert entry.change_message.startswith("approved by ")
+    told = [Event.unpack(row.event).name for row in Announcement.objects.all()]
+    assert told.count("device.pair.resolved") == 1
+
+
+def test_an_approval_never_means_somebody_who_claimed_the_request_meanwhile() -> None:
+    Account.default()
+    anna = Principal(id="anna", role="admin")
+    for turn in range(5):
+        first = waiting(f"10.0.1.{turn}", user_id=f"alice-{turn}")
+        decided, claimed = at_once(
+            lambda first=first: pairing.approve(principal=anna, code=first.code),
+            lambda turn=turn, first=first: waiting(
+                f"10.0.1.{turn}", user_id=f"mallory-{turn}", sender_id=first.sender_id
+            ),
+        )
+        assert not Pairing.objects.filter(
+            user_id=f"mallory-{turn}", status=Pairing.Status.APPROVED
+        ).exists()
+        if isinstance(decided, dict) and isinstance(claimed, Principal):
+            assert claimed.id == f"alice-{turn}", "the approved device comes as who was approved"
+        elif isinstance(decided, dict):
+            assert claimed.code != first.code
+        else:
+            assert isinstance(decided, NotFound)
+
+
+def test_a_request_that_runs_out_while_it_is_decided_has_one_end() -> None:
+    Account.default()
+    anna = Principal(id="anna", role="admin")
+    for turn in range(5):
+        made = waiting(f"10.0.2.{turn}", user_id=f"alice-{turn}")
+        Pairing.objects.filter(code=made.code).update(expires_at=timezone.now())
+        answers = at_once(
+            lambda code=made.code: pairing.approve(principal=anna, code=code), pairing.expire
+        )
+        assert isinstance(answers[0], NotFound)
+        assert answers[1] == 1
+        assert Pairing.objects.get(code=made.code).status == Pairing.Status.EXPIRED
+
+
+def test_a_device_revoked_while_it_comes_in_is_not_left_inside() -> None:
+    """Whoever got in before the revocation finds out when it looks again, after joining."""
+    Account.default()
+    anna = Principal(id="anna", role="admin")
+    made = waiting()
+    pairing.approve(principal=anna, code=made.code)
+    *comers, revoked = at_once(
+        *[lambda: waiting(sender_id=made.sender_id)] * 6,
+        lambda: pairing.revoke(principal=anna, sender_id=made.sender_id),
+    )
+    assert revoked == {"revoked": True}
+    for comer in comers:
+        if isinstance(comer, Principal):
+            with pytest.raises(Revoked):
+                credentials.check(principal=comer)
+        else:
+            assert comer.sender_id != made.sender_id
 
 
 def test_twelve_browsers_at_once_get_three_places() -> None:

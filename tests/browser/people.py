@@ -24,10 +24,15 @@ class Visitor:
         return cls(page, url)
 
     async def connect(self, user: str, token: str = "") -> None:
+        """In with a token; without one to the pairing page, which shows a code."""
         await self.page.get_by_label("User id").fill(user)
         await self.page.get_by_label("Gateway token").fill(token)
         name = "Connect" if token else "Pair this browser"
         await self.page.get_by_role("button", name=name).click()
+
+    async def ask_again(self) -> None:
+        """On the pairing page, after a refusal."""
+        await self.page.get_by_role("button", name="Ask again").click()
 
     async def code(self) -> str:
         code = self.page.get_by_label("Pairing code")
@@ -60,6 +65,10 @@ class Visitor:
     @property
     def notice(self) -> Locator:
         return self.page.locator("#notice")
+
+    @property
+    def attachments(self) -> Locator:
+        return self.page.locator("#attachments li")
 
     @property
     def sessions(self) -> Locator:

@@ -1,26 +1,109 @@
-"""The JavaScript client's own tests, run as one."""
+"""The JavaScript client: its own tests, its types, its size. Source: issue 3, ECOSYSTEM 4.15."""
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
-CLIENT = Path(__file__).resolve().parents[2] / "clients" / "js"
+ROOT = Path(__file__).resolve().parents[2]
+CLIENT = ROOT / "clients" / "js"
+TSC = ROOT / "tests" / "node_modules" / ".bin" / "tsc"
+PROJECT = Path(__file__).with_name("tsconfig.json")
+MAX_GZIPPED_BYTES = 8192
+
+AGREEMENT = """
+import * as gateway from "./made/gateway.js";
+import * as media from "./made/media.js";
+import * as transport from "./made/transport.js";
+const a: typeof import("{client}/gateway.js") = gateway;
+const b: typeof import("{client}/media.js") = media;
+const c: typeof import("{client}/transport.js") = transport;
+export { a, b, c };
+"""
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, timeout=100
+    )
+
+
+def tsc(*arguments: str | Path) -> str:
+    """What the compiler complains about."""
+    assert TSC.exists(), "typescript is missing: make setup installs it"
+    done = run(TSC, *arguments)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def imported(module: str) -> set[str]:
+    """A module of the client and everything it loads."""
+    text = (CLIENT / module).read_text()
+    found = {module}
+    for other in re.findall(r'^import .* from "\./([\w.]+)";$', text, re.M):
+        found |= imported(other)
+    return found
 
 
 def test_the_javascript_client_passes_its_own_tests() -> None:
     node = shutil.which("node")
     assert node, "node is missing: install Node.js 20 or newer"
-    tests = sorted(str(path) for path in (CLIENT / "test").glob("*.test.js"))
-    run = subprocess.run([node, "--test", *tests], capture_output=True, text=True, timeout=50)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "# tests " in run.stdout and "# tests 0" not in run.stdout, run.stdout
+    tests = sorted((CLIENT / "test").glob("*.test.js"))
+    done = run(node, "--test", "--test-reporter=tap", *tests)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = re.search(r"^# pass (\d+)$", done.stdout, re.M)
+    assert found and int(found[1]) > len(tests), done.stdout
+    assert "# skipped 0\n# todo 0\n" in done.stdout
+
+
+def test_the_types_of_the_code_are_right() -> None:
+    assert tsc("-p", PROJECT) == ""
+
+
+def test_the_code_is_what_the_written_types_promise(tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for file in CLIENT.glob("*.js"):
+        # Out of reach of the written types, except where it names them.
+        text = file.read_text()
+        (alone / file.name).write_text(re.sub(r'"\./(\w+\.d\.ts)"', rf'"{CLIENT}/\1"', text))
+    flags = ["--target", "es2022", "--module", "nodenext", "--strict", "--types", ""]
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    made = ["--allowJs", "--declaration", "--emitDeclarationOnly", "--outDir", tmp_path / "made"]
+    assert tsc(*flags, *made, *sorted(alone.glob("*.js"))) == ""
+    (tmp_path / "agree.ts").write_text(AGREEMENT.replace("{client}", str(CLIENT)))
+    assert tsc(*flags, "--noEmit", tmp_path / "agree.ts") == ""
+
+
+def test_a_page_loads_eight_kilobytes_for_the_gateway() -> None:
+    modules = sorted(imported("gateway.js"))
+    assert "transport.js" in modules
+    text = b"".join((CLIENT / module).read_bytes() for module in modules)
+    assert len(gzip.compress(text, compresslevel=9)) <= MAX_GZIPPED_BYTES
 
 
 def test_the_package_has_no_dependencies_and_names_files_that_exist() -> None:
     package = json.loads((CLIENT / "package.json").read_text())
     assert package["name"] == "trunkline-client"
     assert not {"dependencies", "peerDependencies", "devDependencies"} & package.keys()
-    assert all((CLIENT / name).is_file() for name in package["files"])
+    assert set(package["exports"]) == {".", "./transport", "./media"}
+    named = {
+        name.removeprefix("./") for entry in package["exports"].values() for name in entry.values()
+    }
+    shipped = set(package["files"])
+    assert named <= shipped
+    assert {path.name for path in CLIENT.iterdir() if path.is_file()} == shipped | {"package.json"}
+
+
+def test_the_lock_of_the_tools_names_versions_and_hashes_and_no_place() -> None:
+    lock = json.loads((ROOT / "tests" / "package-lock.json").read_text())
+    asked = json.loads((ROOT / "tests" / "package.json").read_text())["devDependencies"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in asked.values())
+    tools = {path: entry for path, entry in lock["packages"].items() if path}
+    assert {f"node_modules/{name}" for name in asked} <= tools.keys()
+    for path, entry in tools.items():
+        assert re.fullmatch(r"sha512-[\w+/=]{88}", entry["integrity"]), path
+        assert "resolved" not in entry, path

@@ -193,3 +193,48 @@ def test_with_postgresql_an_unset_secret_refuses_to_start(tmp_path):
     done = run_command("check", env=settings, check=False)
     assert done.returncode != 0
     assert "SECRET_KEY is not set" in done.stderr
+
+
+def test_media_stays_in_the_home_unless_a_bucket_is_named(env, monkeypatch, tmp_path):
+    monkeypatch.delenv("X", raising=False)
+    row = env.media_storage("X", tmp_path)
+    assert row["BACKEND"].endswith("FileSystemStorage")
+    assert row["OPTIONS"]["location"] == tmp_path
+    monkeypatch.setenv("X", "s3://ours/in/here?endpoint_url=https://s3.example&region_name=eu-1")
+    row = env.media_storage("X", tmp_path)
+    assert row["BACKEND"] == "storages.backends.s3.S3Storage"
+    assert row["OPTIONS"] == {
+        "bucket_name": "ours",
+        "location": "in/here",
+        "max_memory_size": 65536,
+        "endpoint_url": "https://s3.example",
+        "region_name": "eu-1",
+    }
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "ours",
+        "s3://",
+        "s3:///x",
+        "https://ours",
+        "s3://key:secret@ours",
+        "s3://ours?acl=public",
+        "s3://ours?x",
+    ],
+)
+def test_a_wrong_bucket_is_refused_without_showing_what_is_secret(
+    env, monkeypatch, tmp_path, given
+):
+    monkeypatch.setenv("X", given)
+    with pytest.raises(ImproperlyConfigured, match=r"^X: .* is not allowed; it takes s3://") as no:
+        env.media_storage("X", tmp_path)
+    assert "secret" not in str(no.value)
+
+
+def test_a_bucket_without_its_packages_is_refused_with_what_to_install(env, monkeypatch, tmp_path):
+    monkeypatch.setenv("X", "s3://ours")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImproperlyConfigured, match=r"pip install -r requirements-s3\.in"):
+        env.media_storage("X", tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from django.db import transaction
@@ -11,7 +12,7 @@ from accounts.models import Account
 from accounts.services import credentials
 from realtime import node as nodes
 from realtime.bus.announce import announce
-from realtime.core import addresses
+from realtime.core import addresses, events
 from realtime.core.credentials import ConnectToken
 from realtime.core.errors import Revoked
 from realtime.core.events import Event
@@ -19,6 +20,7 @@ from realtime.models import Node
 from realtime.neighbours import Arrival
 from realtime.threads import in_thread
 from sessions_app.models import Presence
+from sessions_app.services import presence
 from tests.doubles import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -156,3 +158,64 @@ async def test_a_hint_is_not_told_to_connections(node):
     await node.hub.join(addresses.everyone(addresses.SYSTEM), heard.append)
     await asyncio.wait_for(node.hear(await in_thread(announce, TEAM, Event("x"))), 4)
     assert heard == []
+
+
+# --- what the open admin pages are told ---
+
+
+@pytest.fixture
+async def pages(node):
+    """The hints that the pages of `default`, of `other` and of superusers get."""
+    heard = {"default": [], "other": [], "every": []}
+    await node.hub.join(addresses.pages("default"), heard["default"].append)
+    await node.hub.join(addresses.pages("other"), heard["other"].append)
+    await node.hub.join(addresses.every_page(), heard["every"].append)
+    return heard
+
+
+async def test_the_pages_are_told_after_the_row_is_there_and_nobody_elses(node, alice, pages):
+    await node.services.arrive(arrival(alice, "c1"))
+    await until(lambda: pages["default"] and pages["every"])
+    assert await rows() == {"c1"}
+    hint = Event(events.CHANGED, {"what": "connections"})
+    assert pages == {"default": [hint], "other": [], "every": [hint]}
+
+
+async def test_what_waits_for_a_peer_is_written_once_and_shown(node, alice, pages):
+    await node.services.arrive(arrival(alice, "c1"))
+    await until(lambda: pages["default"])
+    node.connections["c1"] = SimpleNamespace(id="c1", queued_bytes=70_000, last_seen=0)
+
+    def waiting():
+        return Presence.objects.get().queued_bytes
+
+    await node._tell_queues()
+    assert await in_thread(waiting) == 70_000
+    await until(lambda: len(pages["default"]) == 2)
+    await in_thread(lambda: Presence.objects.update(queued_bytes=1))
+    await node._tell_queues()
+    assert await in_thread(waiting) == 1, "unchanged: not written again"
+    node.connections["c1"].queued_bytes = 0
+    await node._tell_queues()
+    assert await in_thread(waiting) == 0
+    node.connections.clear()
+
+
+async def test_what_waited_at_the_door_is_shown_once_the_peer_is_in(node, alice):
+    node.connections["c1"] = SimpleNamespace(id="c1", queued_bytes=5, last_seen=0)
+    await node._tell_queues()
+    await node.services.arrive(arrival(alice, "c1"))
+    await node._tell_queues()
+    assert await in_thread(lambda: Presence.objects.get().queued_bytes) == 5
+    node.connections.clear()
+
+
+async def test_the_connections_of_a_dead_process_vanish_from_the_pages(node, alice, pages):
+    def left_behind():
+        presence.arrive(principal=alice, connection="c9", node="dead", protocol="goclaw")
+
+    await in_thread(left_behind)
+    await node._renew()
+    await until(lambda: pages["default"] and pages["every"])
+    assert await rows() == set()
+    assert pages["other"] == []

@@ -8,7 +8,7 @@ import pytest
 
 from realtime.bus.hub import Hub
 from realtime.core import addresses
-from realtime.core.errors import Draining, InternalFault
+from realtime.core.errors import Draining, InternalFault, ResourceExhausted, Revoked
 from realtime.core.events import Event
 from realtime.runs import Runs
 from sessions_app.services import run_events
@@ -187,3 +187,90 @@ async def test_what_has_ended_is_answered_at_once(runs, sent):
     assert runs.answer(sent("done", result={"content": "x"})) == {"content": "x"}
     with pytest.raises(InternalFault, match="internal error: why"):
         runs.answer(sent("done", result={"error": "why"}))
+
+
+class Line:
+    """`chat.send` for one queued message: busy as often as `outcomes` says."""
+
+    def __init__(self, sent, *outcomes):
+        self._sent, self.outcomes, self.calls = sent, list(outcomes), 0
+
+    async def __call__(self):
+        self.calls += 1
+        await asyncio.sleep(0)
+        return self._sent(self.outcomes.pop(0))
+
+
+async def test_a_message_that_must_wait_gets_a_run_of_its_own(runs, agent, records, sent):
+    first = runs.answer(sent())
+    line = Line(sent, "started")
+    second = runs.queue(sent("busy"), line)
+    await until(lambda: records.ended == [] and runs.active)
+    assert line.calls == 0, "while the run is under way"
+    agent.gate.set()
+    assert await first == {"content": "one two"}
+    assert await second == {"content": "one two"}
+    assert (len(records.ended), line.calls) == (2, 1)
+    await until(lambda: not runs._queued)
+
+
+async def test_a_message_that_came_second_again_waits_again(runs, agent, records, sent):
+    records.results = [{"content": "there"}, {"content": "there too"}]
+    agent.gate.set()
+    line = Line(sent, "busy", "started")
+    assert await runs.queue(sent("busy"), line) == {"content": "one two"}
+    assert line.calls == 2
+
+
+async def test_how_the_other_run_ended_is_no_matter(runs, agent, sent):
+    first = runs.answer(sent())
+    second = runs.queue(sent("busy"), Line(sent, "done"))
+    agent.fault = ZeroDivisionError()
+    agent.gate.set()
+    with pytest.raises(InternalFault):
+        await first
+    assert await second == {}
+
+
+async def test_what_waits_for_a_session_is_bounded(runs, agent, sent):
+    runs.answer(sent())
+    waiting = [runs.queue(sent("busy"), Line(sent, "done")) for _ in range(10)]
+    with pytest.raises(ResourceExhausted):
+        runs.queue(sent("busy"), Line(sent, "done"))
+    agent.gate.set()
+    await asyncio.gather(*waiting)
+    await until(lambda: not runs._queued)
+
+
+async def test_a_drain_answers_what_waits(runs, sent):
+    runs.answer(sent())
+    line = Line(sent, "started")
+    waiting = runs.queue(sent("busy"), line)
+    await until(lambda: runs.active)
+    await runs.drain(0.05, 1)
+    with pytest.raises(Draining):
+        await waiting
+    assert line.calls == 0
+
+
+async def test_a_refusal_of_what_waited_is_its_answer(runs, agent, sent):
+    async def refused():
+        raise Revoked
+
+    runs.answer(sent())
+    waiting = runs.queue(sent("busy"), refused)
+    agent.gate.set()
+    with pytest.raises(Revoked):
+        await waiting
+
+
+async def test_a_drain_answers_what_waits_for_another_process(runs, records, sent):
+    records.results = [None]
+    waiting = runs.queue(sent("busy"), Line(sent, "started"))
+    await until(lambda: not records.results)
+    await runs.drain(0.05, 1)
+    with pytest.raises(Draining):
+        await asyncio.wait_for(waiting, 5)
+    records.results = [{"content": "there"}]  # lets the look at the other process end
+    runs._hub.deliver([ALICE], Event("agent", {"type": "run.completed", "runId": "r1"}))
+    await until(lambda: not runs._elsewhere)

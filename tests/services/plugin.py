@@ -139,6 +139,16 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., Serve]]:
               Unless given, as TEST_DATABASE says.
     beside    another Serve: the new process shares its database, Redis and settings.
     """
+    yield from _serving(request)
+
+
+@pytest.fixture(scope="module")
+def serve_for_module(request: pytest.FixtureRequest) -> Iterator[Callable[..., Serve]]:
+    """As `serve`, for all tests of a module; with database="sqlite" only, which nobody harms."""
+    yield from _serving(request)
+
+
+def _serving(request: pytest.FixtureRequest) -> Iterator[Callable[..., Serve]]:
     started: list[Serve] = []
 
     def start(

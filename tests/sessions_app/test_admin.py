@@ -4,12 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from accounts.models import Account, Membership, User
+from realtime.core import addresses
+from realtime.core.events import DISCONNECT, NOTICE
 from realtime.core.principal import Principal
-from sessions_app.admin import NEWEST_EVENTS
-from sessions_app.models import Run, Session
+from realtime.models import Announcement
+from sessions_app.admin.records import NEWEST_EVENTS
+from sessions_app.models import Presence, Run, Session
 from sessions_app.services import presence, runs
 from sessions_app.services.sent import Sent
 
@@ -115,6 +119,75 @@ def test_nothing_is_changed_by_hand(rows: None, model: str) -> None:
     changed = client.post(f"/admin/sessions_app/{model}/{pk}/change/", {"owner": "bob"})
     assert changed.status_code == 403
     assert Session.objects.filter(owner="alice").count() == 2
+
+
+# --- connections ---
+
+HERE = "/admin/sessions_app/presence/"
+
+
+def test_connections_of_a_process_that_is_gone_are_not_shown(rows: None, dead_node: str) -> None:
+    Presence.objects.filter(pk="in-default").update(node=dead_node)
+    client = staff("boss", "default", superuser=True)
+    text = page(client, "presence")
+    assert "in-other" in text and "in-default" not in text
+    assert client.post(f"{HERE}in-default/disconnect/").status_code == 302
+    assert not Announcement.objects.filter(event__name=DISCONNECT).exists()
+
+
+def test_a_connections_row_says_what_waits_and_has_its_buttons(rows: None) -> None:
+    Presence.objects.filter(pk="in-default").update(queued_bytes=70_000, address="192.0.2.9")
+    text = page(staff("ours", "default"), "presence")
+    for shown in ("alice", "operator", "goclaw", "192.0.2.9", "68.4\xa0KB", "<time"):
+        assert shown in text
+    assert f'formaction="{HERE}in-default/disconnect/"' in text
+    assert f'<form id="say-in-default" method="post" action="{HERE}in-default/message/">' in text
+    assert 'form="say-in-default"' in text
+    assert 'form="say-in-default"' in page(staff("too", "default"), "presence/in-default/change")
+
+
+def said() -> list[tuple[list[str], str]]:
+    return [
+        (row.addresses[0], row.event["data"].get("text", ""))
+        for row in Announcement.objects.filter(event__name__in=[DISCONNECT, NOTICE]).order_by("pk")
+        if "connection:" in row.addresses[0][2]
+    ]
+
+
+def test_an_administrator_says_a_word_and_disconnects(rows: None) -> None:
+    client = staff("ours", "default")
+    target = addresses.connection("in-default").pack()
+    answer = client.post(f"{HERE}in-default/message/", {"text": "<b>hi</b>"}, follow=True)
+    assert "&lt;b&gt;hi" in answer.content.decode()
+    client.post(f"{HERE}in-default/disconnect/")
+    bulk = {"action": "disconnect_selected", "_selected_action": ["in-default"]}
+    client.post(HERE, bulk)
+    assert said() == [(target, "<b>hi</b>"), (target, ""), (target, "")]
+    assert {entry.user.username for entry in LogEntry.objects.all()} == {"ours"}
+    assert client.get(f"{HERE}in-default/disconnect/").status_code == 405
+    empty = client.post(f"{HERE}in-default/message/", {"text": " "}, follow=True)
+    assert "message needs words" in empty.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("account", "role", "status"), [("other", "admin", 302), ("default", "operator", 403)]
+)
+def test_nobody_else_acts_on_a_connection(rows: None, account: str, role: str, status: int) -> None:
+    client = staff("theirs", account, role=role)
+    for path, data in [("disconnect", {}), ("message", {"text": "hello"})]:
+        answer = client.post(f"{HERE}in-default/{path}/", data)
+        assert answer.status_code == status
+    bulk = {"action": "disconnect_selected", "_selected_action": ["in-default"]}
+    client.post(HERE, bulk)
+    assert said() == []
+
+
+def test_acting_needs_the_forms_token(rows: None) -> None:
+    client = staff("ours", "default")
+    client.handler.enforce_csrf_checks = True
+    for path in ("disconnect", "message"):
+        assert client.post(f"{HERE}in-default/{path}/", {"text": "x"}).status_code == 403
+    assert said() == []
 
 
 def test_the_pages_ask_the_database_a_fixed_number_of_times(

@@ -10,7 +10,7 @@ from django.test import Client
 from accounts.models import Account, Membership, User
 from accounts.services import tokens
 from realtime.core import addresses
-from realtime.core.events import DISCONNECT
+from realtime.core.events import DISCONNECT, NOTICE
 from realtime.core.principal import Principal
 from sessions_app.services import presence
 
@@ -66,6 +66,7 @@ def test_an_admin_lists_the_accounts_connections(
         "role",
         "since",
         "last_seen",
+        "queued_bytes",
         "node",
     }
 
@@ -121,3 +122,45 @@ def test_nothing_is_ended_by_looking(
     answer = client.get("/api/connections/c-1/disconnect/", headers=gateway)
     assert answer.status_code == 405
     assert told("system.end") == []
+
+
+@pytest.mark.parametrize("slash", ["/", ""])
+def test_an_admin_says_something_to_a_connection(
+    client: Client, present: None, gateway: dict[str, str], told: Any, slash: str
+) -> None:
+    path = f"/api/connections/c-1/message{slash}"
+    answer = client.post(path, {"text": "hello"}, "application/json", headers=gateway)
+    assert (answer.status_code, answer.json()) == (202, {})
+    [(targets, event)] = told(NOTICE)
+    assert (targets, event.data["text"]) == ([addresses.connection("c-1")], "hello")
+
+
+@pytest.mark.parametrize("body", [{}, {"text": ""}, {"text": " "}, {"text": "x" * 2001}])
+def test_a_message_without_words_is_refused(
+    client: Client, present: None, gateway: dict[str, str], told: Any, body: dict[str, str]
+) -> None:
+    path = "/api/connections/c-1/message/"
+    answer = client.post(path, body, "application/json", headers=gateway)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "INVALID_REQUEST"
+    assert told(NOTICE) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "account", "status"),
+    [("operator", "default", 403), ("admin", "other", 404), ("", "", 401)],
+)
+def test_nobody_else_says_anything_to_a_connection(
+    client: Client,
+    present: None,
+    bearer: Bearer,
+    told: Any,
+    role: str,
+    account: str,
+    status: int,
+) -> None:
+    headers = bearer("bob", role, account) if role else {}
+    path = "/api/connections/c-1/message/"
+    answer = client.post(path, {"text": "hello"}, "application/json", headers=headers)
+    assert answer.status_code == status
+    assert told(NOTICE) == []

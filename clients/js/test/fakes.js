@@ -1,4 +1,8 @@
-/** A clock, a socket and a storage that do what the test says. */
+/** A clock, a socket, a page and a storage that do what the test says. */
+
+import { webcrypto } from "node:crypto";
+
+globalThis.crypto ??= webcrypto; // older Nodes have it under this name only
 
 /** Lets everything that is already decided happen: promises, not time. */
 export const settle = () => new Promise((resolve) => setImmediate(resolve));
@@ -14,6 +18,8 @@ export class FakeClock {
   };
 
   clearTimeout = (timer) => this.#timers.delete(timer);
+
+  now = () => this.#now;
 
   get waiting() {
     return this.#timers.size;
@@ -104,4 +110,49 @@ export class FakeStorage {
   getItem = (key) => this.entries.get(key) ?? null;
   setItem = (key, value) => void this.entries.set(key, value);
   removeItem = (key) => void this.entries.delete(key);
+}
+
+class Listenable {
+  #listeners = new Map();
+
+  addEventListener(name, listener) {
+    this.#listeners.set(name, (this.#listeners.get(name) ?? new Set()).add(listener));
+  }
+
+  removeEventListener(name, listener) {
+    this.#listeners.get(name)?.delete(listener);
+  }
+
+  get listening() {
+    return [...this.#listeners.values()].reduce((sum, listeners) => sum + listeners.size, 0);
+  }
+
+  async tell(type) {
+    for (const listener of [...(this.#listeners.get(type) ?? [])]) listener({ type });
+    await settle();
+  }
+}
+
+/** A window that can be hidden, frozen and offline. */
+export class FakePage extends Listenable {
+  document = Object.assign(new Listenable(), { hidden: false });
+
+  get listening() {
+    return super.listening + this.document.listening;
+  }
+
+  offline = () => this.tell("offline");
+  online = () => this.tell("online");
+  freeze = () => this.document.tell("freeze");
+  resume = () => this.document.tell("resume");
+
+  async hide() {
+    this.document.hidden = true;
+    await this.document.tell("visibilitychange");
+  }
+
+  async show() {
+    this.document.hidden = false;
+    await this.document.tell("visibilitychange");
+  }
 }

@@ -61,12 +61,6 @@ test("an accepted connect makes it ready", async () => {
   assert.deepEqual(heard("resumed"), []);
 });
 
-test("the token is in no address and no storage", async () => {
-  await ready();
-  assert.equal(Socket.last.url, "ws://here/ws");
-  assert.equal(storage.entries.size, 0);
-});
-
 test("the token is asked for at each attempt", async () => {
   const tokens = ["first", "second"];
   await ready({ token: () => tokens.shift() });
@@ -160,7 +154,7 @@ test("a request may have its own time limit, and a late answer is not missed by 
 
 test("what is pending at a close is rejected, and nothing is replayed", async () => {
   await ready();
-  const outcome = assert.rejects(client.request("chat.send"), { code: "UNAVAILABLE", retryable: true });
+  const outcome = assert.rejects(client.request("chat.send", { message: "hi" }), { code: "UNAVAILABLE", retryable: true });
   await Socket.last.drop();
   await outcome;
   await clock.advance(1000);
@@ -183,13 +177,13 @@ test("a reconnect tells the page to read again", async () => {
   await Socket.last.open();
   await Socket.last.answer(ADMIN);
   assert.deepEqual(states(), ["connecting", "ready", "reconnecting", "ready"]);
-  assert.deepEqual(heard("resumed"), [{ reason: "reconnected" }]);
+  assert.deepEqual(heard("resumed"), [{ recovered: true, missed: 0, reason: "reconnected" }]);
 });
 
 test("the server's resync tells the page to read again", async () => {
   await ready();
   await Socket.last.deliver({ type: "event", event: "resync", payload: { reason: "bus" } });
-  assert.deepEqual(heard("resumed"), [{ reason: "bus" }]);
+  assert.deepEqual(heard("resumed"), [{ recovered: true, missed: 0, reason: "bus" }]);
 });
 
 test("close 4003 stops for good", async () => {
@@ -222,6 +216,27 @@ test("start is heard while waiting to reconnect, and not while ready", async () 
   client.start();
   await settle();
   assert.equal(Socket.sockets.length, 2);
+});
+
+test("a connect left behind by a new start ends nothing when its time is over", async () => {
+  await ready();
+  await Socket.last.drop();
+  await clock.advance(1000);
+  await Socket.last.open();
+  client.start();
+  await settle();
+  await Socket.last.open();
+  await Socket.last.answer(ADMIN);
+  await clock.advance(30_000);
+  assert.equal(client.state, "ready");
+});
+
+test("a resync before the greeting is answered asks nothing", async () => {
+  await dialled();
+  client.watch("s");
+  await Socket.last.deliver({ type: "event", event: "resync" });
+  assert.deepEqual(Socket.last.sent.map(({ method }) => method), ["connect"]);
+  assert.deepEqual(heard("resumed"), []);
 });
 
 test("events arrive under their name, with the frame under event", async () => {
@@ -361,21 +376,6 @@ test("a storage that refuses to write costs only the memory", async () => {
 });
 
 // --------------------------------------------------------------------------------------- names
-
-test("outside a page the address must be given", () => {
-  assert.throws(() => new GatewayClient({ storage: null }), TypeError);
-});
-
-test("in a page the address is the page's own origin, whatever its query says", async (context) => {
-  context.after(() => delete globalThis.location);
-  const query = "?url=ws://evil/ws&gatewayUrl=ws://evil/ws";
-  for (const [protocol, expected] of [["https:", "wss://here:8443/ws"], ["http:", "ws://here:8443/ws"]]) {
-    globalThis.location = { protocol, host: "here:8443", search: query, hash: "#url=ws://evil" };
-    make({ url: undefined }).start();
-    await settle();
-    assert.equal(Socket.last.url, expected);
-  }
-});
 
 test("ids are random UUIDs, and session keys name their agent", () => {
   const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
-import { ResilientSocket } from "../gateway.js";
+import { ResilientSocket } from "../transport.js";
 import { FakeClock, fakeSockets, settle } from "./fakes.js";
 
 let clock, Socket, seen, transport;

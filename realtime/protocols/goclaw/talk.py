@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from realtime.core import addresses, events, wire
+from realtime.core import addresses, events, loglines, wire
 from realtime.core.credentials import ConnectToken, Credential, PendingPairing
 from realtime.core.effects import (
     Authenticate,
@@ -25,7 +25,9 @@ from realtime.core.protocol import Protocol
 from realtime.core.version import VERSION
 from realtime.protocols.goclaw import frames
 from realtime.protocols.goclaw.frames import Request
-from realtime.protocols.goclaw.methods import Caller, Params, build, handler_for, parse
+from realtime.protocols.goclaw.methods import handler_for
+from realtime.protocols.goclaw.requests import Caller, Params, build, parse
+from realtime.protocols.goclaw.tail import Follow, Tail
 
 SERVER = {"name": "goclaw", "version": VERSION}
 
@@ -50,6 +52,7 @@ class GoclawProtocol(Protocol):
         self._pairing: PendingPairing | None = None  # while an approval is awaited
         self._asks_of_its_own = False  # the status call under way is about that pairing
         self._request = Handshake(path="")
+        self._tail = Tail(self.connection)
         # A chunk that comes late, on another way than the end of its run, would follow it.
         self._ended: deque[str] = deque(maxlen=64)
 
@@ -106,9 +109,14 @@ class GoclawProtocol(Protocol):
     def _ask(self, frame: Request) -> Effects:
         handler = handler_for(frame.method, self.principal)
         asked = build(handler, frame.params, Caller(self.connection, self._request.address))
-        if isinstance(asked, dict):
-            return [Send(frames.response(frame.id, asked))]
-        return [Call(asked, frame.id)]
+        match asked:
+            case dict():
+                return [Send(frames.response(frame.id, asked))]
+            case Follow():
+                effects = self._tail.heed(asked, self.principal)
+                return [*effects, Send(frames.response(frame.id, {"ok": True}))]
+            case _:
+                return [Call(asked, frame.id)]
 
     def opened(self, ref: str) -> Effects:
         """An administrator sees all of the account; everybody else what is theirs."""
@@ -117,7 +125,8 @@ class GoclawProtocol(Protocol):
         audience = (
             addresses.admins(who.account) if who.is_admin else addresses.user(who.account, who.id)
         )
-        return [Join(audience), Send(frames.response(ref, self._welcome()))]
+        welcome = Send(frames.response(ref, self._welcome()))
+        return [Join(audience), *self._tail.end(), welcome]
 
     def _welcome(self) -> dict[str, Any]:
         who = self.principal
@@ -175,6 +184,8 @@ class GoclawProtocol(Protocol):
                 return [Send(frames.event("shutdown", payload))]
             case events.RESYNC:
                 return [Send(frames.event("resync", event.data))]
+            case loglines.LINE:
+                return self._tail.tell(event, lambda: _plain("log", event.data))
             case events.NOTICE:
                 return [Send(frames.event("notice", event.data))]
             case _:

@@ -1,207 +1,180 @@
-/** The console: the door (connect or pair) and the room (sessions, chat, events). */
+/** The console: the door (connect, or go and pair) and the room (sessions, chat, events). */
 
-import { GatewayClient, newSessionKey } from "../client/gateway.js";
+import { newSessionKey } from "../client/gateway.js";
+import { Actions } from "./actions.js";
+import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import { Door } from "./door.js";
 import { EventLog } from "./eventlog.js";
-import { stickToEnd } from "./scrolling.js";
+import { Files } from "./files.js";
+import { SESSION, USER, keep, kept } from "./keep.js";
+import { Line } from "./line.js";
+import { clientFor } from "./person.js";
+import { openWhen, stickToEnd } from "./screen.js";
+import { ServerLog } from "./serverlog.js";
 import { SessionList } from "./sessions.js";
-
-const USER = "trunkline.user"; // in localStorage: who was here last; no secret
-const SESSION = "trunkline.session"; // in sessionStorage: what this tab shows
-const NAMES = {
-  idle: "Not connected",
-  connecting: "Connecting…",
-  pairing: "Waiting for approval",
-  reconnecting: "Reconnecting…",
-  stopped: "Not connected",
-};
+import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
+const tell = (text) => ($("notice").textContent = text);
+
 const log = new EventLog($("log"));
-let client, conversation, sessions;
+const line = new Line({ state: $("state"), banner: $("line"), text: $("line-text"), count: $("line-count"), queued: $("line-queued"), retry: $("retry") });
+const serverLog = new ServerLog({ panel: $("server-panel"), list: $("server-log"), level: $("level"), pause: $("pause"), state: $("server-state") });
+const composer = new Composer({
+  form: $("composer"), text: $("message"), attach: $("attach"), picker: $("picker"), area: $("chat"), list: $("attachments"), tell,
+  say: (text, media) => {
+    conversation.send(text, media);
+    line.changed();
+  },
+});
+const actions = new Actions({
+  menu: $("chat-menu"), dialog: $("ask"), title: $("ask-title"), text: $("ask-text"), name: $("ask-name"), label: $("ask-label"),
+  yes: $("ask-yes"), no: $("ask-no"), tell, done: (action, key) => acted(action, key),
+});
+const door = new Door({
+  door: $("door"), form: $("connect"), user: $("user"), token: $("token"), enter: $("enter"), problem: $("problem"), pending: $("pending"),
+  connect: (userId, token) => become(userId, token).start(),
+});
+let client, conversation, sessions, asked = "";
 
-function remember(storage, key, value) {
-  try {
-    if (value === undefined) return storage().getItem(key) ?? "";
-    storage().setItem(key, value);
-  } catch {
-    // Forbidden by the reader: the page works, and forgets.
-  }
-  return "";
-}
-
-const local = () => localStorage;
-const tab = () => sessionStorage;
-
-/** A client for this person; the token lives in this closure and nowhere else. */
+/** The page is this person's from here on. */
 function become(userId, token) {
   if (client && client.state !== "idle") client.stop();
-  client = new GatewayClient({ userId, token: () => token });
-  sessions = new SessionList({ client, list: $("sessions"), choose: (key) => show(key) });
-  conversation = new Conversation(client, { list: $("messages"), notice: $("notice"), changed, restore });
-  client.on("state", (change) => stateChanged(change));
-  client.on("retry", ({ delayMs, reason }) => log.add("retry", { delayMs, reason }));
-  client.on("pairing", ({ code }) => code && ($("code").textContent = code));
-  client.on("ready", (identity) => enter(identity));
-  client.on("resumed", () => readAgain());
-  client.on("event", ({ event, payload }) => log.add(event, payload));
-  client.on("agent", (payload) => agentEvent(payload));
-  client.on("session.updated", () => listSessions());
+  client = clientFor(userId, token);
+  door.follow(client, token);
+  sessions = new SessionList({ client, list: $("sessions"), search: $("search"), choose: (key) => show(key) });
+  const transcript = new Transcript($("messages").firstElementChild, new Files(client));
+  conversation = new Conversation(client, { transcript, tell, changed, restore: (entries) => composer.restore(entries) });
+  composer.follow(client, userId === asked);
+  asked = userId;
+  actions.follow(client, () => ({ key: conversation.key, label: sessions.label(conversation.key) }));
+  line.follow(client);
+  serverLog.follow(client);
+  listen();
+  return client;
 }
 
-// ------------------------------------------------------------------------------------ the door
-
-function tellState(text) {
-  $("state").textContent = text;
+function listen() {
+  client.on("state", (change) => stateChanged(change));
+  client.on("retry", ({ delayMs, reason }) => log.add("retry", { delayMs, reason }));
+  client.on("ready", (identity) => enter(identity));
+  client.on("resumed", (news) => resumed(news));
+  client.on("dropped", ({ method, reason }) => log.add(`dropped ${method}`, reason));
+  client.on("event", (frame) => frame.event === "log" || log.event(frame)); // the server's log has its own panel
+  client.on("agent", (event) => agentEvent(event));
+  client.on("session.updated", () => listSessions());
+  client.on("notice", (notice) => announced(notice));
+  client.on("shutdown", () => tell("The server restarts; the connection comes back by itself."));
 }
 
 function stateChanged({ state, reason, error }) {
-  $("state").dataset.state = state === "stopped" && !error ? "idle" : state;
-  if (NAMES[state]) tellState(NAMES[state]);
   log.add(`state ${state}`, reason);
   const inRoom = state === "ready" || (state === "reconnecting" && conversation.key !== "");
-  $("door").hidden = inRoom || state === "connecting" || state === "pairing";
-  $("waiting").hidden = state !== "pairing";
   $("room").hidden = !inRoom;
-  $("retry").hidden = state !== "reconnecting";
   $("disconnect").hidden = state !== "ready" && state !== "connecting" && state !== "reconnecting";
-  nameEntrance();
-  $("send").disabled = state !== "ready";
-  if (state === "pairing") $("code").focus();
+  $("attach").disabled = state !== "ready";
   if (state === "stopped") leave(error);
 }
 
+/** At the door again: nothing of this person stays on the screen. */
 function leave(error) {
   conversation.clear();
   sessions.clear();
-  problem(error ? error.message : "");
-  $("user").focus();
+  serverLog.clear();
+  $("announcement").hidden = true;
+  log.clear();
+  if (error) log.add("stopped", error.message);
 }
-
-function problem(text) {
-  $("problem").textContent = text;
-  $("problem").hidden = text === "";
-}
-
-$("connect").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const userId = $("user").value.trim();
-  const token = $("token").value;
-  $("token").value = "";
-  problem("");
-  remember(local, USER, userId);
-  become(userId, token);
-  client.start();
-});
-
-// What the button will do: only a first visit without a token asks an administrator.
-function nameEntrance() {
-  const known = client.hasDevice || $("token").value !== "";
-  $("enter").textContent = known ? "Connect" : "Pair this browser";
-  $("forget").hidden = !client.hasDevice;
-}
-
-$("token").addEventListener("input", nameEntrance);
-$("forget").addEventListener("click", () => {
-  client.forgetDevice();
-  problem("");
-  nameEntrance();
-});
-$("cancel").addEventListener("click", () => client.stop());
-$("disconnect").addEventListener("click", () => client.stop());
-$("retry").addEventListener("click", () => client.start());
 
 // ------------------------------------------------------------------------------------ the room
 
 function enter({ user_id: userId, role }) {
-  tellState(`${userId || "no user id"} · ${role}`);
-  if (conversation.key) return; // back after a reconnect: `resumed` reads it again
+  line.name(`${userId || "no user id"} · ${role}`);
   listSessions();
-  const last = remember(tab, SESSION);
+  if (conversation.key) return; // back after a reconnect: `resumed` reads it again
+  const last = kept("tab", SESSION);
   if (last) show(last);
   else newChat();
-  const asked = $("user").value.trim();
-  if (userId !== asked) $("notice").textContent = `This browser acts for ${userId}, not for ${asked}.`;
-  $("message").focus();
+  if (userId !== asked) tell(`This browser acts for ${userId}, not for ${asked}.`);
+  composer.focus();
 }
 
-function readAgain() {
+async function resumed({ recovered, missed, reason }) {
   listSessions();
-  conversation.refresh();
+  await conversation.resumed();
+  line.changed();
+  const back = reason === "reconnected" ? "Back." : "Caught up.";
+  if (!recovered) tell(`${back} Some messages may be missing: the history was read again.`);
+  else if (missed) tell(`${back} ${missed} new ${missed === 1 ? "message" : "messages"}.`);
+  else if (reason === "reconnected") tell("Back. Nothing was missed.");
+}
+
+function announced({ text, by }) {
+  $("announcement-text").textContent = by ? `${by}: ${text}` : text;
+  $("announcement").hidden = false;
 }
 
 async function listSessions() {
   try {
     await sessions.refresh();
-    $("chat-title").textContent = sessions.label(conversation.key);
+    entitle();
   } catch (error) {
     log.add("sessions.list failed", error.message);
   }
 }
 
+function entitle() {
+  $("chat-title").textContent = sessions.label(conversation.key);
+  $("chat-menu").hidden = !sessions.has(conversation.key);
+}
+
 function show(key, options) {
-  remember(tab, SESSION, key);
+  keep("tab", SESSION, key);
   sessions.mark(key);
-  $("chat-title").textContent = sessions.label(key);
   conversation.open(key, options);
+  entitle();
   changed();
 }
 
 function newChat() {
   show(newSessionKey(), { stored: false });
-  $("message").focus();
+  composer.focus();
 }
 
-function agentEvent(payload) {
-  conversation.heard(payload);
-  if (payload.type.startsWith("run.")) listSessions();
+function acted(action, key) {
+  listSessions();
+  if (key !== conversation.key) return;
+  if (action === "delete") newChat();
+  if (action === "compact") conversation.refresh();
+}
+
+function agentEvent(event) {
+  conversation.heard(event);
+  if (event.type.startsWith("run.")) listSessions();
 }
 
 function changed() {
   const running = conversation.runId !== "";
-  if (!running && document.activeElement === $("abort")) $("message").focus();
+  if (!running && document.activeElement === $("abort")) composer.focus();
   $("abort").hidden = !running;
-}
-
-/** Give unsent text back, without touching what is being typed. */
-function restore(text) {
-  const { value } = $("message");
-  $("message").value = value ? `${text}\n${value}` : text;
 }
 
 $("new").addEventListener("click", () => newChat());
 $("abort").addEventListener("click", () => conversation.abort());
-
-$("composer").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const text = $("message").value.trim();
-  if (!text || client.state !== "ready") return;
-  $("message").value = "";
-  conversation.send(text);
+$("disconnect").addEventListener("click", () => client.stop());
+$("retry").addEventListener("click", () => client.start());
+$("heard").addEventListener("click", () => {
+  $("announcement").hidden = true;
+  composer.focus();
+});
+addEventListener("beforeunload", (event) => {
+  if (client.queued || composer.busy) event.preventDefault(); // it would be lost with the page
 });
 
-$("message").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  $("composer").requestSubmit();
-});
-
-stickToEnd($("messages"));
-stickToEnd($("log").closest("aside"));
-
-// A narrow screen shows the chat first; a turned or resized one is asked again.
-function openWhen(query, panel) {
-  const room = matchMedia(query);
-  const follow = () => (panel.open = room.matches);
-  room.addEventListener("change", follow);
-  follow();
-}
-
+for (const sign of ["online", "offline"]) addEventListener(sign, () => conversation.redraw());
+for (const list of [$("messages"), $("log-panel"), $("server-panel")]) stickToEnd(list);
 openWhen("(min-width: 50.01rem)", $("sessions-panel"));
 openWhen("(min-width: 70rem)", $("log-panel"));
-
-const userId = remember(local, USER);
-$("user").value = userId;
-become(userId, "");
-if (client.hasDevice) client.start();
-else stateChanged({ state: "idle" });
+become(kept("local", USER), "");
+door.arrive();

@@ -5,27 +5,26 @@
  */
 
 import { newId } from "../client/gateway.js";
+import { Runs } from "./runs.js";
 
 const AGENT = "default";
-const ENDINGS = new Set(["run.completed", "run.failed", "run.cancelled"]);
-const REMEMBERED_ENDINGS = 100;
+const PARTIAL = "Part of this was missed; the whole answer follows at its end.";
 
 export class Conversation {
   #client;
-  #parts; // { list, notice, changed(): called when a run begins or ends, restore(text) }
+  #parts; // { transcript, tell(text), changed(): a run began or ended, restore(entries) }
   #key = "";
   #messages = [];
-  #outgoing = []; // { text, before, lost }
-  // run id -> { key, text, done } for runs of every session, so that switching loses nothing; a run
-  // that is done stays until the history that has its answer was read
-  #runs = new Map();
-  #ended = new Set();
+  #outgoing = []; // { text, media, before, lost, settled }
+  #runs = new Runs();
+  #unwatch = null;
   #reading = false;
   #again = false;
 
   constructor(client, parts) {
     this.#client = client;
     this.#parts = parts;
+    client.on("state", () => this.redraw());
   }
 
   get key() {
@@ -33,17 +32,14 @@ export class Conversation {
   }
 
   get runId() {
-    for (const [id, run] of this.#runs) if (run.key === this.#key && !run.done) return id;
-    return "";
+    return this.#runs.active(this.#key);
   }
 
   /** Show a session; `stored` false: it exists only once something is sent. */
   async open(key, { stored = true } = {}) {
-    this.#key = key;
-    this.#messages = [];
-    this.#outgoing = [];
-    this.#tell("");
-    this.#render();
+    this.#leave(key);
+    this.#parts.tell("");
+    this.redraw();
     if (stored) await this.refresh();
   }
 
@@ -53,34 +49,38 @@ export class Conversation {
     if (this.#reading || !this.#key) return;
     this.#reading = true;
     const key = this.#key;
-    const done = [...this.#runs].filter(([, run]) => run.done).map(([id]) => id);
+    const done = this.#runs.done();
+    const settled = this.#outgoing.filter((entry) => entry.settled);
     try {
       const read = await this.#read(key);
-      if (key === this.#key) this.#adopt(read, done);
+      if (key === this.#key) this.#adopt(read, done, settled);
       else this.#again = true;
     } catch (error) {
       if (key !== this.#key) this.#again = true;
-      else if (error.code !== "UNAVAILABLE") this.#tell(error.message);
+      else if (error.code !== "UNAVAILABLE") this.#parts.tell(error.message);
     } finally {
       this.#reading = false;
     }
     if (this.#again) await this.refresh();
   }
 
-  async send(text) {
+  /** Offline, it waits in the client's queue; a repetition is recognised by its `messageId`. */
+  async send(text, media = []) {
     const key = this.#key;
-    const entry = { text, before: this.#shown().filter((item) => item.role === "user" && item.content === text).length };
+    const entry = { text, media, before: this.#shown().filter((item) => isOf(item, { text, media })).length };
     this.#outgoing.push(entry);
-    this.#tell("");
-    this.#render();
+    this.#parts.tell("");
+    this.redraw();
+    const params = { sessionKey: key, agentId: AGENT, message: text, messageId: newId(), stream: true };
+    if (media.length) params.media = media;
     try {
-      const request = { sessionKey: key, agentId: AGENT, message: text, messageId: newId(), stream: true };
-      const { injected } = await this.#client.request("chat.send", request);
-      if (injected && key === this.#key) this.#tell("Passed on to the running answer.");
+      const { injected } = await this.#client.request("chat.send", params, { queue: true });
+      entry.settled = true;
+      if (injected && key === this.#key) this.#parts.tell("Passed on to the running answer.");
     } catch (error) {
       entry.lost = true; // whether it was stored, the history says
       if (key !== this.#key) return;
-      this.#tell(error.message);
+      this.#parts.tell(error.message);
       await this.refresh();
     }
   }
@@ -89,32 +89,45 @@ export class Conversation {
     try {
       await this.#client.request("chat.abort", { sessionKey: this.#key, runId: this.runId });
     } catch (error) {
-      this.#tell(error.message);
+      this.#parts.tell(error.message);
     }
   }
 
   /** An `agent` event. Runs of other sessions are followed too, but not shown. */
-  heard({ type, runId, sessionKey, payload }) {
-    if (ENDINGS.has(type)) return this.#finish(type, runId, sessionKey, payload);
-    if (this.#ended.has(runId)) return;
-    const known = this.#runs.get(runId);
-    const run = known ?? { key: sessionKey, text: "" };
-    this.#runs.set(runId, run);
-    if (type === "chunk") run.text += payload.content;
-    if (sessionKey === this.#key) this.#render();
-    if (known) return;
+  heard(event) {
+    const news = this.#runs.hear(event);
+    if (news === "" || event.sessionKey !== this.#key) return;
+    if (news === "ended") this.#ended(event);
+    this.redraw();
+    if (news === "goes on") return;
     this.#parts.changed();
-    const mine = this.#shown().some((item) => item.role === "user" && item.content === payload?.message);
-    if (type === "run.started" && sessionKey === this.#key && !mine) this.refresh();
+    const { type, payload } = event;
+    const known = this.#shown().some(({ role, content }) => role === "user" && content === payload?.message);
+    if (news === "ended" || (type === "run.started" && !known)) this.refresh();
   }
 
+  /** After a reconnect or a resync. */
+  resumed() {
+    this.#runs.doubt();
+    return this.refresh();
+  }
+
+  /** Nothing of this person stays on the screen; what was not sent yet is handed back. */
   clear() {
-    this.#key = "";
+    const unsent = this.#outgoing.filter((entry) => !this.#isStored(entry));
+    this.#leave("");
+    this.#runs.clear();
+    this.#parts.tell("");
+    this.redraw();
+    if (unsent.length) this.#parts.restore(unsent);
+  }
+
+  #leave(key) {
+    this.#unwatch?.();
+    this.#unwatch = key ? this.#client.watch(key) : null;
+    this.#key = key;
     this.#messages = [];
     this.#outgoing = [];
-    this.#runs.clear();
-    this.#tell("");
-    this.#render();
   }
 
   async #read(key) {
@@ -128,75 +141,53 @@ export class Conversation {
     }
   }
 
-  /** `done`: the runs that had ended when the reading began. */
-  #adopt({ messages, runId }, done) {
+  /** `done`: the runs, `settled`: the entries, that had ended when the reading began. */
+  #adopt({ messages, runId }, done, settled) {
     this.#messages = messages;
-    for (const id of done) this.#runs.delete(id);
-    for (const [id, run] of this.#runs) {
-      if (run.key === this.#key && !run.done && id !== runId) this.#runs.delete(id); // its end was missed
-    }
-    if (runId && !this.#ended.has(runId) && !this.#runs.has(runId)) this.#runs.set(runId, { key: this.#key, text: "" });
-    this.#outgoing = this.#outgoing.filter((entry) => !this.#isStored(entry));
-    const lost = this.#outgoing.filter((entry) => entry.lost);
-    this.#outgoing = this.#outgoing.filter((entry) => !entry.lost);
-    if (lost.length) this.#parts.restore(lost.map((entry) => entry.text).join("\n"));
-    this.#render();
+    this.#runs.adopt(this.#key, runId, done);
+    const open = this.#outgoing.filter((entry) => !this.#isStored(entry) && !settled.includes(entry));
+    this.#outgoing = open.filter((entry) => !entry.lost);
+    const lost = open.filter((entry) => entry.lost);
+    if (lost.length) this.#parts.restore(lost);
+    this.redraw();
     this.#parts.changed();
   }
 
-  #finish(type, runId, sessionKey, payload) {
-    this.#ended.add(runId);
-    if (this.#ended.size > REMEMBERED_ENDINGS) this.#ended.delete(this.#ended.values().next().value);
-    const text = payload?.content || this.#runs.get(runId)?.text;
-    this.#runs.delete(runId);
-    if (text && sessionKey === this.#key) this.#runs.set(runId, { key: sessionKey, text, done: true });
-    this.#parts.changed();
-    if (sessionKey !== this.#key) return;
-    if (type === "run.failed") this.#tell(`The run failed: ${payload?.error ?? "no reason given"}`);
-    if (type === "run.cancelled") this.#tell("Aborted.");
-    this.#render();
-    this.refresh();
+  #ended({ type, payload }) {
+    if (type === "run.failed") this.#parts.tell(`The run failed: ${payload?.error ?? "no reason given"}`);
+    if (type === "run.cancelled") this.#parts.tell("Aborted.");
   }
 
-  #isStored({ text, before }) {
-    return this.#messages.filter(({ role, content }) => role === "user" && content === text).length > before;
+  #isStored(entry) {
+    return this.#messages.filter((message) => isOf(message, entry)).length > entry.before;
   }
 
   #shown() {
     const waiting = this.#outgoing.filter((entry) => !this.#isStored(entry));
-    return [...this.#messages, ...waiting.map(({ text }) => ({ role: "user", content: text, waiting: !this.runId }))];
+    return [...this.#messages, ...waiting.map(({ text, media }) => ({ role: "user", content: text, waits: true, media }))];
   }
 
-  #tell(text) {
-    this.#parts.notice.textContent = text;
-  }
-
-  /** Bring the list up to date; what has not changed stays as it is, for readers and screen readers. */
-  #render() {
-    const { list } = this.#parts;
-    const items = this.#shown();
-    for (const { key, text, done } of this.#runs.values()) {
-      if (key === this.#key) items.push({ role: "assistant", content: text, running: !done });
+  redraw() {
+    const offline = this.#client.state !== "ready" || !navigator.onLine;
+    const items = this.#shown().map(({ role, content, media_refs: media = [], partial, waits, media: files = [] }) => ({
+      role,
+      content: waits ? [content, ...files.map(({ filename }) => filename)].filter(Boolean).join("\n") : content,
+      media,
+      waiting: Boolean(waits) && (offline || !this.runId),
+      note: partial ? "Aborted" : waits && offline ? "Waits for the connection" : "",
+    }));
+    for (const { text, done, partial, aborted } of this.#runs.of(this.#key)) {
+      const note = aborted ? "Aborted" : partial && !done ? PARTIAL : "";
+      items.push({ role: "assistant", content: text, running: !done, note });
     }
-    items.forEach((item, index) => this.#place(item, list.children[index]));
-    while (list.childElementCount > items.length) list.lastElementChild.remove();
+    this.#parts.transcript.show(items);
   }
+}
 
-  #place({ role, content, running = false, waiting = false }, present) {
-    const item = present ?? this.#parts.list.appendChild(document.createElement("li"));
-    if (item.dataset.role !== role) {
-      const who = document.createElement("strong");
-      who.className = "unseen";
-      who.textContent = `${role}: `;
-      const text = document.createElement("p");
-      item.dataset.role = role;
-      item.replaceChildren(who, text);
-    }
-    const text = item.lastElementChild;
-    if (text.textContent !== content) text.textContent = content;
-    item.classList.toggle("running", running);
-    item.classList.toggle("waiting", waiting);
-    if (running) item.setAttribute("aria-busy", "true");
-    else item.removeAttribute("aria-busy");
-  }
+/** Whether a message is what an outgoing entry became, or an entry like it. */
+function isOf({ role, content, media_refs: refs, media: waiting }, { text, media }) {
+  if (role !== "user") return false;
+  if (!media.length) return content === text;
+  const ids = (refs ?? waiting ?? []).map(({ id, path }) => path ?? id);
+  return media.every(({ path }) => ids.includes(path));
 }

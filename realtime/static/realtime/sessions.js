@@ -1,24 +1,32 @@
 /** The list of sessions, newest first as the server gives it. */
 
 const LIMIT = 100;
+const WORTH_SEARCHING = 8; // sessions
 
 export class SessionList {
   #client;
   #list;
+  #search;
   #choose;
   #current = "";
   #labels = new Map();
   #reading = false;
   #again = false;
 
-  constructor({ client, list, choose }) {
+  constructor({ client, list, search, choose }) {
     this.#client = client;
     this.#list = list;
+    this.#search = search;
     this.#choose = choose;
+    search.oninput = () => this.#filter(); // one list at a time owns the field
   }
 
   label(key) {
     return this.#labels.get(key) ?? "New chat";
+  }
+
+  has(key) {
+    return this.#labels.has(key);
   }
 
   mark(key) {
@@ -48,6 +56,8 @@ export class SessionList {
   clear() {
     this.#labels.clear();
     this.#list.replaceChildren();
+    this.#search.value = "";
+    this.#search.hidden = true;
   }
 
   #show(sessions) {
@@ -55,9 +65,16 @@ export class SessionList {
     this.#labels = new Map(sessions.map(({ key, label }) => [key, label || key.split(":").at(-1)]));
     this.#list.replaceChildren(...sessions.map((session) => this.#row(session)));
     this.mark(this.#current);
+    this.#search.hidden = sessions.length < WORTH_SEARCHING && this.#search.value === "";
+    this.#filter();
     for (const button of this.#list.querySelectorAll("button")) {
       if (button.dataset.key === focused) button.focus();
     }
+  }
+
+  #filter() {
+    const sought = this.#search.value.trim().toLowerCase();
+    for (const row of this.#list.children) row.hidden = !row.textContent.toLowerCase().includes(sought);
   }
 
   #row({ key, messageCount, updated }) {
@@ -72,7 +89,7 @@ export class SessionList {
     title.textContent = this.label(key);
     const when = new Date(updated);
     const day = Number.isNaN(when.valueOf()) ? "" : ` · ${when.toLocaleString([], { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" })}`;
-    facts.textContent = `${messageCount} messages${day}`;
+    facts.textContent = `${messageCount} ${messageCount === 1 ? "message" : "messages"}${day}`;
     button.append(title, facts);
     item.append(button);
     return item;

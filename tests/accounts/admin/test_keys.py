@@ -12,6 +12,7 @@ from django.test import Client
 from accounts.models import ApiKey, User
 from accounts.services import journal, keys
 from tests.accounts.admin.test_pairing import press
+from tests.accounts.conftest import GATEWAY_TOKEN
 
 LIST = "/admin/accounts/apikey/"
 LogIn = Callable[[User], Client]
@@ -20,6 +21,12 @@ LogIn = Callable[[User], Client]
 @pytest.fixture
 def made(alice: User) -> keys.NewKey:
     return keys.create(principal=journal.command_line(), name="laptop", user=alice)
+
+
+@pytest.fixture
+def keys_shut(shut: Any) -> Callable[[], set[str]]:
+    """The keys whose sockets have been told to close."""
+    return lambda: {handle for handle in shut() if handle.startswith("key:")}
 
 
 def wanted(user: User, **fields: Any) -> dict[str, Any]:
@@ -59,7 +66,7 @@ def test_people_of_other_accounts_cannot_be_chosen(
 
 
 def test_a_key_is_revoked_by_button_and_in_bulk(
-    made: keys.NewKey, alice: User, boss: User, at_admin: LogIn, shut: Any
+    made: keys.NewKey, alice: User, boss: User, at_admin: LogIn, keys_shut: Any
 ) -> None:
     second = keys.create(principal=journal.command_line(), name="second", user=alice)
     client = at_admin(boss)
@@ -69,7 +76,7 @@ def test_a_key_is_revoked_by_button_and_in_bulk(
     press(client, f"{LIST}{made.row.pk}/revoke/")
     press(client, LIST, action="revoke_selected", _selected_action=[second.row.pk])
     assert keys.recognise(made.text) is None and keys.recognise(second.text) is None
-    assert shut() == {f"key:{made.row.pk}", f"key:{second.row.pk}"}
+    assert keys_shut() == {f"key:{made.row.pk}", f"key:{second.row.pk}"}
 
 
 @pytest.mark.parametrize("who", ["alice", "other_boss"])
@@ -89,14 +96,36 @@ def test_a_key_cannot_be_edited(made: keys.NewKey, root: User, at_admin: LogIn) 
 
 
 def test_a_superuser_deletes_a_key_and_its_sockets_close(
-    made: keys.NewKey, root: User, at_admin: LogIn, shut: Any
+    made: keys.NewKey, root: User, at_admin: LogIn, keys_shut: Any
 ) -> None:
     press(at_admin(root), f"{LIST}{made.row.pk}/delete/", post="yes")
     assert not ApiKey.objects.exists()
-    assert shut() == {f"key:{made.row.pk}"}
+    assert keys_shut() == {f"key:{made.row.pk}"}
 
 
 def test_every_page_opens(made: keys.NewKey, boss: User, at_admin: LogIn) -> None:
     client = at_admin(boss)
     for path in (LIST, f"{LIST}add/", f"{LIST}{made.row.pk}/change/"):
         assert client.get(path).status_code == 200
+
+
+def test_a_key_without_a_user_is_seen_and_revoked_by_its_accounts_admin(
+    boss: User, other_boss: User, at_admin: LogIn, keys_shut: Any, connect: Any
+) -> None:
+    robot = connect(token=GATEWAY_TOKEN, user_id="robot")
+    lent = keys.create(principal=robot, name="lent", scopes_=["operator.read"]).row
+    stranger, client = at_admin(other_boss), at_admin(boss)
+    assert lent.prefix not in stranger.get(LIST).content.decode()
+    for path in (LIST, f"{LIST}?q=robot", f"{LIST}{lent.pk}/change/"):
+        page = client.get(path).content.decode()
+        assert lent.prefix in page and "robot" in page
+    press(stranger, f"{LIST}{lent.pk}/revoke/")
+    assert keys_shut() == set()
+    press(client, f"{LIST}{lent.pk}/revoke/")
+    assert keys_shut() == {f"key:{lent.pk}"}
+
+
+def test_the_form_asks_for_a_user(boss: User, alice: User, at_admin: LogIn) -> None:
+    page = press(at_admin(boss), f"{LIST}add/", **(wanted(alice) | {"user": ""}))
+    assert page.status_code == 200 and "This field is required" in page.content.decode()
+    assert not ApiKey.objects.exists()

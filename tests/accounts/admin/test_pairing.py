@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
+from django.utils import timezone
 
+from accounts.admin.pairing import browser
 from accounts.models import Pairing, User
 from accounts.services import pairing
 from realtime.core.principal import Principal
@@ -61,7 +64,8 @@ def test_the_detail_page_has_the_buttons_and_nothing_to_edit(
     row = Pairing.objects.get()
     page = at_admin(boss).get(f"{LIST}{row.pk}/change/").content.decode()
     assert f"{LIST}code/{waiting.code}/approve/" in actions(page)
-    assert waiting.sender_id in page
+    assert waiting.sender_id[:4] + "…" in page
+    assert waiting.sender_id[:8] not in page, "it is the device's only proof"
     assert 'name="_save"' not in page and 'name="status"' not in page
 
 
@@ -94,8 +98,27 @@ def test_a_decision_that_comes_too_late_says_so(ask: Ask, boss: User, at_admin: 
     client = at_admin(boss)
     press(client, f"{LIST}code/{waiting.code}/deny/")
     press(client, f"{LIST}code/{waiting.code}/approve/")
-    assert "already decided" in messages_of(client)
+    assert "Nothing done: boss has decided already" in messages_of(client)
     assert Pairing.objects.get().status == "denied"
+    late = ask(user_id="zoe")
+    Pairing.objects.filter(code=late.code).update(expires_at="2020-01-01T00:00Z")
+    press(client, f"{LIST}code/{late.code}/approve/")
+    assert "has expired. The browser can ask again." in messages_of(client)
+    press(client, f"{LIST}code/ZZZZ9999/approve/")
+    assert "no longer there" in messages_of(client)
+    assert not Pairing.objects.filter(status="approved").exists()
+
+
+def test_of_two_administrators_the_first_decides_and_the_second_is_told_who_did(
+    ask: Ask, boss: User, root: User, at_admin: LogIn
+) -> None:
+    waiting = ask()
+    first, second = at_admin(boss), at_admin(root)
+    press(first, f"{LIST}code/{waiting.code}/approve/")
+    press(second, f"{LIST}code/{waiting.code}/deny/")
+    assert "boss has decided already" in messages_of(second)
+    assert Pairing.objects.get().status == "approved"
+    assert [entry.user for entry in LogEntry.objects.all()] == [boss]
 
 
 def test_nothing_happens_by_get_or_without_csrf(ask: Ask, boss: User, at_admin: LogIn) -> None:
@@ -201,7 +224,7 @@ def test_one_refusal_in_a_bulk_does_not_stop_the_others(
         done.code: "denied",
         waiting.code: "approved",
     }
-    assert "not found or expired" in messages_of(client)
+    assert "is denied." in messages_of(client)
 
 
 def test_what_a_browser_says_is_text_and_never_markup(
@@ -244,6 +267,46 @@ def test_a_device_that_may_still_choose_its_name_is_shown_as_such(
     assert words in client.get(f"{LIST}{row.pk}/change/").content.decode()
     pairing.revoke(principal=admin, sender_id=waiting.sender_id)
     assert words not in client.get(LIST).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("says", "shown"),
+    [
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0 Safari/537",
+            "Chrome on Linux",
+        ),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537 Edg/140", "Edge on Windows"),
+        (
+            "Mozilla/5.0 (iPhone; CPU OS 18_0 like Mac OS X) Safari/604",
+            "Safari on iPhone",
+        ),
+        ("curl/8.1", "curl/8.1"),
+        ("x" * 255, "x" * 40),
+    ],
+)
+def test_a_browser_is_named_as_people_name_it(says: str, shown: str) -> None:
+    assert browser(says) == shown
+
+
+def test_how_long_is_left_is_told_to_the_second(ask: Ask, boss: User, at_admin: LogIn) -> None:
+    ask()
+    ends = timezone.now() + dt.timedelta(minutes=5, seconds=30, milliseconds=900)
+    Pairing.objects.update(expires_at=ends)
+    page = at_admin(boss).get(LIST).content.decode()
+    moment = ends.isoformat(timespec="seconds")
+    assert re.search(rf'class="left" datetime="{re.escape(moment)}" [^>]*>5:(30|2\d)<', page)
+
+
+def test_the_scripts_reading_leaves_the_messages_to_the_person(
+    ask: Ask, boss: User, at_admin: LogIn
+) -> None:
+    waiting = ask()
+    client = at_admin(boss)
+    press(client, f"{LIST}code/{waiting.code}/approve/")
+    quiet = client.get(LIST, headers={"X-Quiet": "1"}).content.decode()
+    assert waiting.code in quiet and "messagelist" not in quiet
+    assert "Approved browser device" in messages_of(client)
 
 
 def test_an_outlived_request_has_no_buttons(ask: Ask, boss: User, at_admin: LogIn) -> None:

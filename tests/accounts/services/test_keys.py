@@ -11,9 +11,9 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Account, ApiKey, User
-from accounts.services import credentials, journal, keys
+from accounts.services import credentials, journal, keys, pairing, revocation
 from accounts.services.scopes import SCOPES
-from realtime.core.errors import InvalidParams, NotFound, RoleTooLow
+from realtime.core.errors import InvalidParams, NotFound, Revoked, RoleTooLow
 from realtime.core.principal import Principal
 from tests.accounts.conftest import GATEWAY_TOKEN, Connect, person
 
@@ -72,6 +72,18 @@ def test_a_scoped_key_makes_only_keys_within_its_scopes(owner: Principal) -> Non
             keys.create(principal=caller, name="k", scopes_=wanted)
 
 
+def test_the_scope_of_administrators_has_the_other_operators_scopes_in_it(
+    admin: Principal,
+) -> None:
+    caller = replace(admin, scopes=frozenset({"operator.admin"}))
+    for scope in SCOPES:
+        if scope.startswith("operator."):
+            assert keys.create(principal=caller, name="k", scopes_=[scope])
+        else:
+            with pytest.raises(RoleTooLow):
+                keys.create(principal=caller, name="k", scopes_=[scope])
+
+
 def test_a_key_makes_no_key_that_outlives_it(owner: Principal) -> None:
     ends = timezone.now() + dt.timedelta(hours=1)
     caller = replace(owner, via="api_key", expires_at=ends.timestamp())
@@ -115,10 +127,104 @@ def test_the_command_line_makes_keys_in_the_users_own_account(other_boss: User) 
     assert made.row.account.slug == "other"
 
 
-def test_a_caller_without_a_user_has_no_keys(connect: Connect) -> None:
-    robot = connect(token=GATEWAY_TOKEN, user_id="robot")
-    with pytest.raises(InvalidParams, match="needs a user"):
+@pytest.fixture
+def robot(connect: Connect) -> Principal:
+    """Who holds the gateway token, under an id that is no user's."""
+    who = connect(token=GATEWAY_TOKEN, user_id="robot")
+    assert isinstance(who, Principal)
+    return who
+
+
+def test_a_caller_without_a_user_makes_a_key_that_acts_as_them(robot: Principal) -> None:
+    made = keys.create(principal=robot, name="k", scopes_=["operator.write"])
+    assert (made.row.user, made.row.owner_id) == (None, "robot")
+    who = keys.recognise(made.text)
+    assert who == Principal(
+        id="robot",
+        account="default",
+        role="operator",
+        account_id=robot.account_id,
+        account_name=robot.account_name,
+        scopes=frozenset({"operator.write"}),
+        handles=("user:default:robot", f"key:{made.row.pk}"),
+        via="api_key",
+    )
+    credentials.check(principal=who)
+    assert [row.pk for row in keys.list_(principal=who)] == [made.row.pk]
+    assert [row.pk for row in keys.list_(principal=robot)] == [made.row.pk]
+
+
+def test_a_key_without_a_user_needs_an_id_and_scopes(
+    robot: Principal, connect: Connect, default: Account
+) -> None:
+    nobody = connect(token=GATEWAY_TOKEN)
+    assert isinstance(nobody, Principal)
+    with pytest.raises(InvalidParams, match="^owner_id is required$"):
+        keys.create(principal=nobody, name="k", scopes_=["operator.read"])
+    with pytest.raises(InvalidParams, match="^scopes are required"):
         keys.create(principal=robot, name="k")
+    made = keys.create(principal=nobody, name="k", scopes_=["operator.read"], owner_id="probe")
+    who = keys.recognise(made.text)
+    assert who and (who.id, who.role, who.is_superuser) == ("probe", "viewer", False)
+
+
+def test_only_an_administrator_makes_keys_without_a_user(
+    connect: Connect, ask: Any, admin: Principal
+) -> None:
+    waiting = ask(user_id="kiosk")
+    pairing.approve(principal=admin, code=waiting.code)
+    kiosk = connect(sender_id=waiting.sender_id)
+    assert isinstance(kiosk, Principal) and kiosk.role == "operator"
+    with pytest.raises(RoleTooLow):
+        keys.create(principal=kiosk, name="k", scopes_=["operator.write"])
+
+
+def test_a_key_made_with_a_key_ends_with_the_same_user(admin: Principal, boss: User) -> None:
+    """Lent to another id it must not outlive the person whose key it was made with."""
+    lent = keys.create(principal=admin, name="a", owner_id="robot", scopes_=["operator.admin"])
+    robot = keys.recognise(lent.text)
+    assert robot and robot.id == "robot"
+    made = keys.create(principal=robot, name="b", scopes_=["operator.read"])
+    assert (made.row.user, made.row.acts_as) == (boss, "robot")
+
+
+def test_a_key_without_a_user_makes_only_keys_within_its_own(robot: Principal) -> None:
+    first = keys.create(principal=robot, name="a", scopes_=["operator.admin"])
+    caller = keys.recognise(first.text)
+    assert caller
+    second = keys.create(principal=caller, name="b", scopes_=["operator.read"])
+    assert (second.row.user, second.row.owner_id) == (None, "robot")
+    with pytest.raises(RoleTooLow):
+        keys.create(principal=caller, name="c", scopes_=["sessions.work"])
+
+
+def test_who_is_shut_out_stays_out_with_a_key_without_a_user(
+    robot: Principal, alice: User, admin: Principal
+) -> None:
+    made = keys.create(principal=robot, name="k", owner_id="alice", scopes_=["operator.read"])
+    who = keys.recognise(made.text)
+    assert who
+    revocation.user(principal=admin, user=alice)
+    assert keys.recognise(made.text) is None
+    with pytest.raises(Revoked):
+        credentials.check(principal=who)
+
+
+@pytest.mark.parametrize(
+    ("who", "ended"), [("admin", True), ("stranger", False), ("other_admin", False)]
+)
+def test_a_key_without_a_user_is_ended_by_an_admin_of_its_account(
+    who: str, ended: bool, robot: Principal, shut: Any, request: pytest.FixtureRequest
+) -> None:
+    made = keys.create(principal=robot, name="k", scopes_=["operator.read"])
+    caller = request.getfixturevalue(who)
+    if ended:
+        keys.revoke(principal=caller, key_id=made.row.pk)
+        assert shut() == {f"key:{made.row.pk}"}
+    else:
+        with pytest.raises(NotFound):
+            keys.revoke(principal=caller, key_id=made.row.pk)
+    assert bool(keys.recognise(made.text)) != ended
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,31 @@ def test_what_a_browser_says_of_itself_is_cut_and_made_readable(ask: Ask) -> Non
     assert (len(row.user_agent), len(row.address)) == (255, 64)
 
 
+@pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\u200b", "\x1b", "\n"])
+def test_nobody_is_asked_to_approve_a_name_that_reads_as_another(
+    sign: str, ask: Ask, connect: Connect, admin: Principal
+) -> None:
+    name = f"al{sign}ice"
+    with pytest.raises(InvalidParams, match="^user_id takes printable characters only$"):
+        ask(user_id=name)
+    nameless = ask(user_id="")
+    pairing.approve(principal=admin, code=nameless.code)
+    with pytest.raises(InvalidParams, match="^user_id takes printable characters only$"):
+        connect(sender_id=nameless.sender_id, user_id=name)
+    assert Pairing.objects.get().user_id == ""
+    assert connect(token=GATEWAY_TOKEN, user_id=name), "who has the token needs no approval"
+
+
 # --- device.pair.request ---
+
+
+@pytest.mark.parametrize("field", ["channel", "chat_id", "account_id"])
+def test_a_device_request_takes_nothing_that_cannot_be_read(
+    operator: Principal, field: str
+) -> None:
+    asked = {"sender_id": "tg-1", "channel": "telegram", field: "tele\u202egram"}
+    with pytest.raises(InvalidParams, match="takes printable characters only$"):
+        pairing.request(principal=operator, **asked)
 
 
 def test_a_device_request_answers_its_code_and_the_same_again(operator: Principal) -> None:

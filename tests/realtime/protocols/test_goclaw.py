@@ -7,8 +7,18 @@ import json
 import pytest
 
 from realtime.core import operations as ops
+from realtime.core.addresses import logs, nodes
 from realtime.core.credentials import ConnectToken, PendingPairing
-from realtime.core.effects import Authenticate, Call, Send, SendText, WaitFor
+from realtime.core.effects import (
+    Authenticate,
+    Call,
+    Join,
+    Leave,
+    Publish,
+    Send,
+    SendText,
+    WaitFor,
+)
 from realtime.core.errors import (
     InvalidParams,
     MalformedFrame,
@@ -45,6 +55,24 @@ ESSENTIAL = {
     "sessions.delete": "operator",
     "sessions.reset": "operator",
     "agents.list": "viewer",
+    # 2.8: not essential, but served.
+    "sessions.compact": "operator",
+    "agent": "viewer",
+    "agent.wait": "viewer",
+    "agent.identity.get": "viewer",
+    "api_keys.list": "admin",
+    "api_keys.create": "admin",
+    "api_keys.revoke": "admin",
+    "logs.tail": "admin",
+    "tenants.mine": "viewer",
+}
+# 2.4 (1b): the role that a key's scope gives at most.
+ROLE_OF = {
+    "operator.read": "viewer",
+    "operator.write": "operator",
+    "operator.approvals": "operator",
+    "operator.pairing": "operator",
+    "operator.admin": "admin",
 }
 
 
@@ -91,6 +119,31 @@ def test_a_role_may_call_exactly_what_the_table_says(method, role):
     else:
         with pytest.raises(RoleTooLow, match=f"{method} requires {needed} role"):
             handler_for(method, Principal(id="x", role=role))
+
+
+@pytest.mark.parametrize("scope", ROLE_OF)
+@pytest.mark.parametrize("method", HANDLERS)
+def test_s11_a_scope_opens_what_it_is_there_for_and_nothing_else(method, scope):
+    key = Principal(id="x", role=ROLE_OF[scope], scopes=frozenset({scope}))
+    needed = POLICY[method]
+    allowed = needed == PUBLIC or ROLES.index(key.role) >= ROLES.index(needed)
+    if needed == "operator":
+        acting = {"operator.write", "operator.admin"}
+        if method == "device.pair.request":
+            acting |= {"operator.pairing"}
+        allowed = scope in acting
+    if allowed:
+        assert handler_for(method, key)
+    else:
+        with pytest.raises(RoleTooLow, match=f"permission denied: {method} requires "):
+            handler_for(method, key)
+
+
+def test_an_administrators_scope_on_an_operator_leaves_an_operator():
+    key = Principal(id="x", role="operator", scopes=frozenset({"operator.admin"}))
+    assert handler_for("chat.send", key)
+    with pytest.raises(RoleTooLow):
+        handler_for("api_keys.list", key)
 
 
 def test_a_handler_without_a_policy_row_is_denied_to_owners_too(monkeypatch):
@@ -248,3 +301,175 @@ def test_what_is_not_json_is_a_malformed_frame(text):
 def test_a_binary_frame_is_read_like_text():
     text = '{"type":"req","id":"1","method":"health"}'
     assert GoclawProtocol().decode(text.encode()) == GoclawProtocol().decode(text)
+
+
+# --- sessions.compact, agents, keys ---
+
+
+def test_compact_keeps_four_unless_told(alice):
+    assert operation(alice, "sessions.compact", key="s") == ops.CompactSession(key="s", keep_last=4)
+    asked = operation(alice, "sessions.compact", session_key="s", keepLast=9)
+    assert asked == ops.CompactSession(key="s", keep_last=9)
+    with pytest.raises(InvalidParams, match="key is required"):
+        alice.receive(req("sessions.compact"))
+    with pytest.raises(InvalidParams, match="keepLast"):
+        alice.receive(req("sessions.compact", key="s", keepLast="4"))
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        ("agent", ops.ReadAgent),
+        ("agent.wait", ops.AwaitAgent),
+        ("agent.identity.get", ops.IdentifyAgent),
+    ],
+)
+def test_an_agent_is_named_in_both_spellings_or_left_open(alice, method, kind):
+    assert operation(alice, method, agentId="echo") == kind(agent_id="echo")
+    assert operation(alice, method, agent_key="echo") == kind(agent_id="echo")
+    assert operation(alice, method) == kind(agent_id="")
+
+
+@pytest.fixture
+def boss(stranger):
+    stranger.principal = Principal(id="boss", role="admin")
+    return stranger
+
+
+def test_a_key_is_made_of_the_fields_of_the_specification(boss):
+    given = {"scopes": ["operator.read"], "expires_in": 60, "owner_id": "o", "tenant_id": "t"}
+    assert operation(boss, "api_keys.create", name="ci", **given) == ops.CreateKey(
+        name="ci", key_scopes=("operator.read",), expires_in=60, owner_id="o", tenant_id="t"
+    )
+    assert operation(boss, "api_keys.create", name="ci") == ops.CreateKey(name="ci")
+    with pytest.raises(InvalidParams, match="name is required"):
+        boss.receive(req("api_keys.create"))
+    with pytest.raises(InvalidParams, match="expires_in"):
+        boss.receive(req("api_keys.create", name="ci", expires_in="30d"))
+
+
+@pytest.mark.parametrize("key_id", [7, "7", " 7 "])
+def test_a_key_is_named_by_number_or_text(boss, key_id):
+    assert operation(boss, "api_keys.revoke", id=key_id) == ops.RevokeKey(key_id="7")
+
+
+def test_a_key_must_be_named(boss):
+    with pytest.raises(InvalidParams, match="id is required"):
+        boss.receive(req("api_keys.revoke"))
+
+
+# --- logs.tail ---
+
+
+def log_line(level="info"):
+    return Event("log", {"time": "2026-11-21T12:00:00Z", "level": level, "event": "x"})
+
+
+def published(effects):
+    return [
+        (effect.addresses, effect.event.name, effect.event.data)
+        for effect in effects
+        if isinstance(effect, Publish)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("principal", "accounts"),
+    [
+        (Principal(id="boss", role="admin"), ["default", ""]),
+        (Principal(id="carol", role="admin", account="other"), ["other"]),
+        (Principal(id="root", role="owner", account="other", is_superuser=True), ["other", ""]),
+    ],
+    ids=["master scope", "another account", "superuser"],
+)
+def test_the_log_is_followed_where_the_caller_may_look(stranger, principal, accounts):
+    stranger.principal = principal
+    effects = stranger.receive(req("logs.tail", action="start"))
+    joined = [effect.address for effect in effects if isinstance(effect, Join)]
+    assert joined == [logs(account) for account in accounts]
+    wish = {"connection": "c1", "accounts": accounts, "level": "info"}
+    assert published(effects) == [([nodes()], "log.follow", wish)]
+    assert effects[-1] == Send(frames.response("1", {"ok": True}))
+    effects = stranger.receive(req("logs.tail", action="stop"))
+    left = [effect.address for effect in effects if isinstance(effect, Leave)]
+    assert left == joined
+    assert published(effects) == [([nodes()], "log.unfollow", {"connection": "c1"})]
+    assert stranger.deliver(log_line()) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (None, ["info", "warning", "error", "critical"]),
+        ("debug", ["debug", "info", "warning", "error", "critical"]),
+        ("warn", ["warning", "error", "critical"]),
+        ("WARNING", ["warning", "error", "critical"]),
+        ("error", ["error", "critical"]),
+        ("critical", ["critical"]),
+    ],
+)
+def test_a_line_is_told_from_its_level_on(boss, asked, told):
+    boss.receive(req("logs.tail", action="start", level=asked))
+    levels = ["debug", "info", "warning", "error", "critical"]
+    assert [level for level in levels if boss.deliver(log_line(level))] == told
+
+
+def test_starting_again_changes_the_level(boss):
+    boss.receive(req("logs.tail", action="start", level="error"))
+    assert boss.deliver(log_line()) == []
+    boss.receive(req("logs.tail", action="start"))
+    (told,) = boss.deliver(log_line())
+    assert json.loads(told.text) == {
+        "type": "event",
+        "event": "log",
+        "payload": {"time": "2026-11-21T12:00:00Z", "level": "info", "event": "x"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("params", "complaint"),
+    [
+        ({}, "^action takes one of start, stop$"),
+        ({"action": "begin"}, "^action takes one of start, stop$"),
+        (
+            {"action": "start", "level": "loud"},
+            "^level takes one of debug, info, warning, error, critical$",
+        ),
+    ],
+)
+def test_what_the_tail_does_not_know_is_refused_by_name(boss, params, complaint):
+    with pytest.raises(InvalidParams, match=complaint):
+        boss.receive(req("logs.tail", **params))
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        Principal(id="boss", role="operator"),
+        Principal(id="boss", role="admin", account="other"),
+    ],
+    ids=["a lower role", "another account"],
+)
+def test_a_new_identity_ends_the_tail(boss, later):
+    boss.receive(req("logs.tail", action="start"))
+    boss.principal = later
+    effects = boss.opened("2")
+    assert published(effects) == [([nodes()], "log.unfollow", {"connection": "c1"})]
+    assert not [e for e in effects if isinstance(e, Join) and e.address.key == "logs"]
+    assert boss.deliver(log_line("error")) == []
+
+
+def test_who_follows_nothing_has_nothing_to_end(boss):
+    assert published(boss.opened("2")) == []
+    assert boss.deliver(log_line("error")) == []
+
+
+def test_a_line_is_encoded_once_for_all_followers():
+    line = log_line()
+    told = []
+    for connection in ("a", "b"):
+        follower = GoclawProtocol(connection=connection)
+        follower.principal = Principal(id="boss", role="admin")
+        follower.receive(req("logs.tail", action="start"))
+        told += follower.deliver(line)
+    assert told[0].text is told[1].text

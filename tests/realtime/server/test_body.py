@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
 import pytest
 
-from realtime.server.body import BodyCap
+from realtime.server.body import BodyCap, Limit, Pace
 from tests.realtime.server.conftest import Serve, until
 
-LIMITS = [("/media/", 1000, 400, "file too large or invalid multipart form")]
+MESSAGE = "file too large or invalid multipart form"
+LIMITS = [
+    Limit(prefix="/media/", most=1000, status=400, message=MESSAGE),
+    Limit(prefix="/door/", most=1000, status=400, message=MESSAGE, credentials=("x-key", "x-id")),
+]
 
 
 class Reader:
@@ -76,7 +81,7 @@ async def test_a_body_up_to_the_limit_passes(peer, path, size, chunked):
     ("path", "size", "status", "code", "message"),
     [
         ("/", 101, 413, "TOO_LARGE", "the request body is larger than 100 bytes"),
-        ("/media/x", 1001, 400, "INVALID_REQUEST", LIMITS[0][3]),
+        ("/media/x", 1001, 400, "INVALID_REQUEST", MESSAGE),
         ("/mediax", 1001, 413, "TOO_LARGE", "the request body is larger than 100 bytes"),
     ],
 )
@@ -172,6 +177,133 @@ async def test_without_our_own_server_a_begun_response_just_stops():
 
     await capped(eager)({"type": "http", "path": "/", "headers": []}, receive, send)
     assert sent == ["http.response.start"]
+
+
+# --- whoever shows nothing ---
+
+
+async def test_without_credentials_a_body_is_not_read(peer, reader):
+    peer.request("/door/x", "POST", Content_Length="1000", X_Other="1", X_Key="")
+    answer = await peer.answer()
+    assert (answer.status, answer.error["code"]) == (401, "UNAUTHORIZED")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert reader.calls == 0
+
+
+@pytest.mark.parametrize("name", ["X_KEY", "x_id"])
+async def test_with_any_of_the_credentials_it_is(peer, name):
+    peer.request("/door/x", "POST", Content_Length="5", **{name: "whatever"})
+    peer.send(b"x" * 5)
+    assert (await peer.answer()).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+async def test_who_only_asks_needs_none(peer, method):
+    peer.request("/door/x", method)
+    assert (await peer.answer()).status == 200
+
+
+# --- slow bodies ---
+
+
+@pytest.fixture
+async def paced(serve: Serve, reader: Reader) -> Any:
+    pace = Pace(least=50, window_s=0.2)
+    app = BodyCap(reader, limits=[], default_max_bytes=10_000, pace=pace)
+    return await (await serve(app)).peer()
+
+
+@pytest.mark.parametrize("sent", [0, 1, 49])
+async def test_m03_a_body_that_stalls_is_refused_with_408(paced, reader, sent):
+    paced.request("/", "POST", Content_Length="1000")
+    paced.send(b"x" * sent)
+    answer = await paced.answer()
+    assert (answer.status, answer.error["code"]) == (408, "TIMEOUT")
+    assert answer.error["message"] == "the request body came slower than 50 bytes in 0.2 seconds"
+    assert await paced.ended() == b""
+    await until(lambda: reader.disconnected)
+
+
+async def test_m03_a_trickle_is_refused_though_it_never_stops(paced):
+    paced.request("/", "POST", Transfer_Encoding="chunked")
+    answering = asyncio.create_task(paced.answer())
+    while not answering.done():
+        paced.send(chunk(b"x"))
+        await asyncio.wait([answering], timeout=0.02)
+    assert (await answering).status == 408
+
+
+async def test_a_body_that_keeps_the_pace_may_take_its_time(paced):
+    began = asyncio.get_running_loop().time()
+    paced.request("/", "POST", Content_Length="500")
+    for _ in range(10):
+        paced.send(b"x" * 50)
+        await asyncio.sleep(0.07)
+    answer = await paced.answer()
+    assert (answer.status, answer.body) == (200, b"500")
+    assert asyncio.get_running_loop().time() - began > 0.6, "three windows"
+
+
+async def test_a_slow_application_is_not_the_peers_fault(serve):
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            await asyncio.sleep(0.3)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    pace = Pace(least=50, window_s=0.2)
+    peer = await (await serve(BodyCap(slow, [], 10_000, pace=pace))).peer()
+    peer.request("/", "POST", Content_Length="3")
+    for _ in range(3):
+        peer.send(b"x")
+        await asyncio.sleep(0.02)
+    assert (await peer.answer()).status == 204
+
+
+async def test_a_quiet_wait_for_the_answer_is_no_slow_body(serve):
+    told: list[str] = []
+
+    async def thinking(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        watch = asyncio.create_task(receive())  # as Django watches for a disconnect
+        await asyncio.sleep(0.5)
+        assert not watch.done()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        told.append((await watch)["type"])
+
+    pace = Pace(least=50, window_s=0.1)
+    peer = await (await serve(BodyCap(thinking, [], 10_000, pace=pace))).peer()
+    peer.request("/")
+    assert (await peer.answer()).status == 204
+    await until(lambda: told == ["http.disconnect"])
+
+
+# --- a full disk ---
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+async def test_m15_a_body_for_which_there_is_no_room_is_told_so(serve, number):
+    async def full(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        raise OSError(number, "no room")
+
+    peer = await (await serve(capped(full))).peer()
+    peer.request("/media/x", "POST", Content_Length="1000")
+    peer.send(b"x" * 10)
+    answer = await peer.answer()
+    assert (answer.status, answer.error["code"]) == (507, "INSUFFICIENT_STORAGE")
+
+
+async def test_another_fault_is_not_called_a_full_disk(serve, expected_faults):
+    expected_faults |= {"Exception in ASGI application"}
+
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    peer = await (await serve(capped(broken))).peer()
+    peer.request("/")
+    assert (await peer.answer()).status == 500
 
 
 async def test_websockets_pass(serve):

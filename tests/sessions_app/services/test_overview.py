@@ -6,6 +6,7 @@ import pytest
 from django.db import OperationalError
 
 from accounts.models import Account
+from realtime.core.errors import NotFound
 from realtime.core.principal import Principal
 from sessions_app.services import overview, presence
 from sessions_app.services.sent import Sent
@@ -115,6 +116,37 @@ def test_the_agents_are_listed(alice: Principal) -> None:
             }
         ]
     }
+
+
+@pytest.mark.parametrize("name", ["echo", "default", ""])
+@pytest.mark.parametrize(
+    ("who", "running"),
+    [("owner", True), ("stranger", False), ("admin", True), ("other tenant's admin", True)],
+)
+def test_an_agent_runs_as_far_as_the_caller_may_see(
+    busy: None, people: dict[str, Principal], who: str, running: bool, name: str
+) -> None:
+    asked = {"principal": people[who], "agent_id": name}
+    assert overview.agent(**asked) == {"id": "echo", "isRunning": running}
+    status = "running" if running else "idle"
+    assert overview.await_agent(**asked) == {"id": "echo", "status": status}
+
+
+def test_an_agent_says_what_it_is(alice: Principal) -> None:
+    assert overview.identify_agent(principal=alice, agent_id="default") == {
+        "id": "echo",
+        "name": "Echo",
+        "agentType": "builtin",
+        "model": "echo",
+        "provider": "builtin",
+        "status": "active",
+    }
+
+
+@pytest.mark.parametrize("service", [overview.agent, overview.await_agent, overview.identify_agent])
+def test_an_unknown_agent_is_not_found(alice: Principal, service: Callable[..., object]) -> None:
+    with pytest.raises(NotFound, match="^agent not found: nobody$"):
+        service(principal=alice, agent_id="nobody")
 
 
 def test_the_only_tenant_is_ones_own(people: dict[str, Principal]) -> None:

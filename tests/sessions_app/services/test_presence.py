@@ -5,10 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 
+from accounts.models import Account, User
+from accounts.services import credentials
 from realtime.core import addresses
-from realtime.core.errors import NotFound, RoleTooLow
-from realtime.core.events import DISCONNECT
+from realtime.core.errors import InvalidParams, NotFound, RoleTooLow
+from realtime.core.events import DISCONNECT, NOTICE
 from realtime.core.principal import Principal
 from sessions_app.models import Presence
 from sessions_app.services import presence
@@ -85,6 +88,14 @@ def test_many_are_seen_at_once(arrive: Arrive, django_assert_num_queries: Any) -
 def test_nobody_seen_is_no_work(db: None, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         presence.seen(connections={})
+        presence.queued(connections={})
+
+
+def test_what_waits_for_whom_is_kept(arrive: Arrive) -> None:
+    arrive("c-1")
+    arrive("c-2")
+    presence.queued(connections={"c-1": 70_000, "gone": 1})
+    assert dict(Presence.objects.values_list("id", "queued_bytes")) == {"c-1": 70_000, "c-2": 0}
 
 
 def test_an_admin_sees_the_accounts_connections_on_living_processes(
@@ -144,10 +155,58 @@ def test_a_connection_of_another_account_does_not_exist(
     assert told() == []
 
 
+def test_an_admin_says_something_to_one_connection(
+    arrive: Arrive, admin: Principal, told: Any
+) -> None:
+    arrive("c-1")
+    text = "  two\nlines \u202e\x00and more  "
+    presence.message(principal=admin, connection="c-1", text=text)
+    [(targets, event)] = told()
+    assert targets == [addresses.connection("c-1")]
+    assert (event.name, event.data) == (NOTICE, {"text": "two\nlines and more", "by": "root"})
+
+
+@pytest.mark.parametrize("text", ["", " \n ", "\x00", "x" * 2001])
+def test_a_message_needs_words_and_an_end(
+    arrive: Arrive, admin: Principal, told: Any, text: str
+) -> None:
+    arrive("c-1")
+    with pytest.raises(InvalidParams):
+        presence.message(principal=admin, connection="c-1", text=text)
+    assert told() == []
+
+
+@pytest.mark.parametrize("who", [*STRANGERS, "other tenant's admin"])
+def test_nobody_else_says_anything(
+    arrive: Arrive, people: dict[str, Principal], told: Any, who: str
+) -> None:
+    arrive("c-1")
+    with pytest.raises((RoleTooLow, NotFound)):
+        presence.message(principal=people[who], connection="c-1", text="hello")
+    assert told() == []
+
+
+def test_what_an_admin_does_to_a_connection_is_in_the_history_with_the_actor(
+    arrive: Arrive, accounts: None
+) -> None:
+    arrive("c-1")
+    user = User.objects.create_user("root", is_staff=True)
+    user.memberships.create(account=Account.objects.get(slug="default"), role="admin")
+    root = credentials.of_user(user=user)
+    presence.message(principal=root, connection="c-1", text="a private word")
+    presence.disconnect(principal=root, connection="c-1")
+    entries = LogEntry.objects.order_by("pk")
+    assert [(entry.user, entry.object_id) for entry in entries] == [(user, "c-1")] * 2
+    assert [entry.change_message for entry in entries] == [
+        "messaged by root (session)",
+        "disconnected by root (session)",
+    ]
+
+
 def test_the_rows_of_dead_processes_are_swept(arrive: Arrive, dead_node: str) -> None:
     arrive("c-1")
     arrive("c-2", node=dead_node)
     arrive("c-3", node="never-heard-of")
-    assert presence.sweep() == 2
-    assert presence.sweep() == 0
+    assert presence.sweep() == {"default"}
+    assert presence.sweep() == set()
     assert Presence.objects.get().pk == "c-1"

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
+from accounts.models import Account
 from realtime.core import addresses
 from realtime.core.errors import InvalidParams, NotFound, NotOwner
 from realtime.core.principal import Principal
-from sessions_app.models import Run, Session
+from sessions_app.models import Media, Run, Session
 from sessions_app.services import chat, runs, sessions
 from sessions_app.services.sending import CANCEL_WORDS
 from sessions_app.services.sent import Sent
@@ -123,7 +125,8 @@ def test_an_existing_session_keeps_its_agent(say: Say, session: Session) -> None
         ({"principal": Principal(id="", role="admin")}, "user_id is required"),
         ({"message": ""}, "message is required"),
         ({"message": " \n"}, "message is required"),
-        ({"media": ({"path": "x", "filename": "y"},)}, "media is not supported by this server"),
+        ({"media": ({"filename": "y"},)}, "media path is required"),
+        ({"media": ({"path": "x"},) * 11}, "media takes at most 10 files"),
         ({"session_key": "k" * 513}, "sessionKey is longer than 512 characters"),
         ({"message_id": "m" * 256}, "messageId is longer than 255 characters"),
         ({"agent_id": "a" * 256}, "agentId is longer than 255 characters"),
@@ -255,6 +258,68 @@ def test_an_admins_message_in_a_foreign_session_is_told_to_its_owner(
     assert targets[0] == addresses.user("default", "alice")
     assert event.data["userId"] == event.data["chatId"] == "alice"
     assert session.messages(1)[0]["sender_id"] == "root"
+
+
+@pytest.fixture
+def dot(alice: Principal) -> Media:
+    """An upload of alice's."""
+    account = Account.objects.get(slug="default")
+    row = Media(account=account, owner=alice.id, filename="dot.png", mime_type="image/png", size=1)
+    row.kind, row.stored_as, row.ready_at = Media.Kind.IMAGE, f"xx/{row.pk}", timezone.now()
+    row.save()
+    return row
+
+
+@pytest.mark.parametrize(
+    ("message", "content"),
+    [("look\nhere", "look\nhere\n[image: dot.png]"), ("", "[image: dot.png]")],
+)
+def test_media_is_a_tag_in_the_text_and_a_reference_beside_it(
+    say: Say, told: Any, dot: Media, message: str, content: str
+) -> None:
+    sent = say(message, media=({"path": dot.pk, "filename": "other.exe"},))
+    assert (sent.outcome, sent.message) == ("started", content)
+    (stored,) = Session.objects.get().messages(9)
+    assert stored["content"] == content
+    assert stored["media_refs"] == [
+        {
+            "id": dot.pk,
+            "mime_type": "image/png",
+            "kind": "image",
+            "path": dot.pk,
+            "filename": "dot.png",
+        }
+    ]
+    assert told("agent")[0][1].data["payload"] == {"message": content}
+
+
+@pytest.mark.parametrize("who", ["stranger", "other tenant's owner", "other tenant's admin"])
+def test_media_of_somebody_else_does_not_exist(
+    say: Say, dot: Media, people: dict[str, Principal], who: str
+) -> None:
+    for path in (dot.pk, "f" * 32):
+        with pytest.raises(NotFound, match=f"^media not found: {path}$"):
+            say("look", session_key="t", principal=people[who], media=({"path": path},))
+    assert not Session.objects.exists()
+
+
+def test_an_administrator_may_send_what_is_of_the_account(
+    say: Say, dot: Media, admin: Principal
+) -> None:
+    assert say("look", principal=admin, media=({"path": dot.pk},)).outcome == "started"
+
+
+@pytest.mark.parametrize("message", ["and this", "stop"])
+def test_media_is_not_injected_but_told_that_it_must_wait(
+    say: Say, told: Any, dot: Media, message: str
+) -> None:
+    first = say("slow 9")
+    sent = say(message, media=({"path": dot.pk},), message_id="m")
+    assert (sent.outcome, sent.run_id, sent.audience) == ("busy", first.run_id, first.audience)
+    assert contents() == ["slow 9"]
+    assert told("run.inject") == told("run.abort") == []
+    runs.finish(run_id=first.run_id, status="completed", content="x")
+    assert say(message, media=({"path": dot.pk},), message_id="m").outcome == "started"
 
 
 def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:

@@ -9,7 +9,7 @@ from django.db.models import F, QuerySet
 from django.http import HttpRequest
 
 from accounts.admin.scope import AccountAdmin, acting
-from sessions_app.models import Presence, Run, Session, SessionEvent
+from sessions_app.models import Run, Session, SessionEvent
 
 NEWEST_EVENTS = 200
 
@@ -18,7 +18,7 @@ class EventInline(admin.TabularInline):
     """The end of the log; the page shows a session only to whom AccountAdmin lets it."""
 
     model = SessionEvent
-    fields = ("seq", "kind", "author", "content", "run", "created_at")
+    fields = ("seq", "kind", "author", "content", "shown_run", "created_at")
     readonly_fields = fields
     ordering = ("seq",)
     extra = 0
@@ -28,6 +28,10 @@ class EventInline(admin.TabularInline):
     def get_queryset(self, request: HttpRequest) -> QuerySet[SessionEvent]:
         rows = super().get_queryset(request).select_related("run")
         return rows.filter(seq__gt=F("session__last_seq") - NEWEST_EVENTS)
+
+    @admin.display(description="run")
+    def shown_run(self, row: SessionEvent) -> str:
+        return str(row.run.uuid)[:8] if row.run else "-"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return acting(request).is_admin
@@ -60,11 +64,3 @@ class RunAdmin(AccountAdmin):
     list_select_related = ("session",)
     search_fields = ("session__key", "requested_by", "node")
     ordering = ("-started_at",)
-
-
-@admin.register(Presence)
-class ConnectionAdmin(AccountAdmin):
-    list_display = ("id", "user", "role", "protocol", "place", "address", "since", "last_seen")
-    list_filter = ("protocol", "role")
-    search_fields = ("id", "user", "address", "place")
-    ordering = ("-since",)
