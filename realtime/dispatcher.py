@@ -16,7 +16,7 @@ from realtime.bus.hub import Hub
 from realtime.core import addresses
 from realtime.core.events import COMMANDS_DUE, Event
 from realtime.threads import housekeeping
-from sessions_app.services import claims
+from sessions_app.services import bulk, claims
 from sessions_app.services.claims import Pair
 
 POLL_S = 1.0  # at the latest then everything is looked at
@@ -71,6 +71,8 @@ class Dispatcher:
     async def _tidy(self) -> None:
         for sweep in (claims.expire, claims.return_lapsed, claims.bury):
             await housekeeping(sweep)
+        if await housekeeping(bulk.work):
+            self._look_at = 0.0  # there is more of it
         await self._announce(await housekeeping(claims.overdue))
 
     def _told(self, event: Event) -> None:

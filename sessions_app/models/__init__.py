@@ -1,5 +1,6 @@
 """What happens inside: sessions and their events, the runs of agents, uploads, who is present."""
 
+from sessions_app.models.bulk import BulkSend
 from sessions_app.models.commands import (
     OPEN,
     TRANSITIONS,
@@ -24,6 +25,7 @@ __all__ = [
     "MESSAGE_EXTRAS",
     "OPEN",
     "TRANSITIONS",
+    "BulkSend",
     "CommandEvent",
     "CommandQuerySet",
     "Media",

@@ -140,6 +140,7 @@ class ScheduledCommand(models.Model):
         events: RelatedManager[CommandEvent]
 
     class Meta:
+        verbose_name = "command"
         ordering = ["-created_at", "-seq"]
         constraints = [
             models.UniqueConstraint(fields=["agent", "seq"], name="command_seq_once"),
@@ -196,6 +197,7 @@ class CommandEvent(models.Model):
                 fields=["command", "kind", "attempt"], name="command_event_once"
             )
         ]
+        indexes = [models.Index(fields=["at"], name="command_event_at")]
 
     def __str__(self) -> str:
         return f"{self.command_id} {self.kind}"

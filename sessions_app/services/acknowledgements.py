@@ -118,10 +118,12 @@ def _advance(command: ScheduledCommand, answer: _Answer) -> bool:
 
 
 def _confirm(command: ScheduledCommand, answer: _Answer) -> bool:
-    """The second `completed`: now it is done. The first one said twice is no second one."""
+    """The second `completed`: now it is done. The first one said again, word for word, is no
+    second one: only a really second one has a `completed_at` of its own (PROTOCOLS.md 1.5).
+    """
     first = command.events.filter(kind=Status.COMPLETED, attempt=command.retries).first()
-    said_at = first.data.get("completed_at") if first else None
-    if command.executed_at or (said_at and said_at == answer.completed_at):
+    said_at = (first.data.get("completed_at") if first else None) or ""
+    if command.executed_at or said_at == answer.completed_at:
         return False
     ScheduledCommand.objects.filter(pk=command.pk).update(executed_at=answer.at)
     return _remark(command, answer, EXECUTED)

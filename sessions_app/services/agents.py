@@ -106,15 +106,15 @@ def report(*, principal: Principal, status: dict[str, Any]) -> dict[str, Any]:
 def visible(principal: Principal) -> QuerySet[EdgeAgent]:
     """The account's agents, each with `online` and `queue_depth`. Raises RoleTooLow."""
     require(principal, "operator", "agents")
+    return described(EdgeAgent.objects.filter(account__slug=principal.account))
+
+
+def described(rows: QuerySet[EdgeAgent]) -> QuerySet[EdgeAgent]:
+    """The agents with `online` and `queue_depth`."""
     waiting = ScheduledCommand.objects.filter(agent=OuterRef("pk"), status__in=OPEN).order_by()
     depth = waiting.values("agent").annotate(count=Count("pk")).values("count")
-    return (
-        EdgeAgent.objects.filter(account__slug=principal.account)
-        .select_related("account")
-        .annotate(
-            online=holder(),
-            queue_depth=Coalesce(Subquery(depth), 0),
-        )
+    return rows.select_related("account").annotate(
+        online=holder(), queue_depth=Coalesce(Subquery(depth), 0)
     )
 
 

@@ -100,6 +100,12 @@ def moment(value: Moment, name: str) -> dt.datetime | None:
     return read
 
 
+def check_order(request: Request, now: dt.datetime) -> None:
+    """Raises InvalidParams when it would expire before it could be delivered."""
+    if request.expires_at is not None and request.expires_at <= max(request.deliver_at or now, now):
+        raise refused("expires_at", "it must lie in the future and after deliver_at")
+
+
 def refused(name: str, words: str) -> InvalidParams:
     return InvalidParams(f"{name}: {words}", details={"field": name})
 

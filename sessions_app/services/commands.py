@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from accounts.models import EdgeAgent
+from accounts.services import journal
 from accounts.services.journal import EVERY_ACCOUNT
 from accounts.services.scopes import require
 from realtime.bus.announce import announce_all
@@ -21,10 +21,8 @@ from realtime.core.errors import Conflict, GatewayError, NotFound
 from realtime.core.principal import Principal
 from sessions_app.models import CommandEvent, CommandQuerySet, ScheduledCommand, Status
 from sessions_app.services import agents, clock, command_request
-from sessions_app.services.command_request import Moment, Request, refused
+from sessions_app.services.command_request import Moment, Request
 from sessions_app.services.command_steps import news, record, tell, wake
-
-logger = structlog.get_logger("gateway")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +103,7 @@ def cancel(*, principal: Principal, command_id: str) -> ScheduledCommand:
     now = clock.now()
     record([command], Status.CANCELLED, at=now, actor=principal.id)
     tell([command], Status.CANCELLED, at=now)
-    logger.info("command.cancelled", command=command.pk, by=principal.id)
+    journal.decided("command.cancelled", principal=principal, row=command, action="cancelled")
     return command
 
 
@@ -134,7 +132,7 @@ def retry(*, principal: Principal, command_id: str) -> ScheduledCommand:
     )
     record([command], Status.SCHEDULED, at=now, actor=principal.id)
     announce_all([news(command, Status.SCHEDULED, at=now), wake(command.agent)])
-    logger.info("command.retried", command=command.pk, by=principal.id)
+    journal.decided("command.retried", principal=principal, row=command, action="retried")
     return command
 
 
@@ -175,9 +173,7 @@ def _before(principal: Principal, request: Request) -> ScheduledCommand | None:
 
 def _create(principal: Principal, agent: EdgeAgent, request: Request) -> ScheduledCommand:
     now = clock.now()
-    deliver_at = request.deliver_at or now
-    if request.expires_at is not None and request.expires_at <= max(deliver_at, now):
-        raise refused("expires_at", "it must lie in the future and after deliver_at")
+    command_request.check_order(request, now)
     agent.last_seq += 1
     EdgeAgent.objects.filter(pk=agent.pk).update(last_seq=agent.last_seq)
     try:
@@ -192,7 +188,7 @@ def _create(principal: Principal, agent: EdgeAgent, request: Request) -> Schedul
                 delivery=request.delivery,
                 created_by=principal.id,
                 created_at=now,
-                deliver_at=deliver_at,
+                deliver_at=request.deliver_at or now,
                 expires_at=request.expires_at,
                 idempotency_key=request.idempotency_key,
                 fingerprint=request.fingerprint,

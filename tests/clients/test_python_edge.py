@@ -38,7 +38,7 @@ class Desk:
         self.acted: list[str] = []
         self.told: list[tuple[str, dict]] = []
         self.clock = Clock()
-        self.gate = asyncio.Event()
+        self.begun, self.gate = asyncio.Event(), asyncio.Event()
         given = {
             "secret": SECRET,
             "ledger": folder / "ledger.sqlite3",
@@ -54,6 +54,7 @@ class Desk:
 
         @self.agent.on("slow")
         async def slow(command):
+            self.begun.set()
             await self.gate.wait()
             self.acted.append(command.id)
 

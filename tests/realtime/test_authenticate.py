@@ -30,7 +30,7 @@ def answer(monkeypatch):
 
 @pytest.fixture
 def gate():
-    return dispatch.Dispatch(node="n", runs=None)
+    return dispatch.Dispatch(node="n", runs=None, showing=None)
 
 
 @pytest.mark.parametrize("credential", [TOKEN, AGENT])

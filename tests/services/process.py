@@ -102,7 +102,7 @@ class Service:
         """SIGSTOP, to all of it: sockets stay open, nothing answers. Returns the pids."""
         frozen: set[int] = set()
         # Again until no new one is found: one may have forked before it was reached.
-        while fresh := self._tree() - frozen:
+        while fresh := self.tree() - frozen:
             for pid in fresh:
                 _signal(pid, signal.SIGSTOP)
             frozen |= fresh
@@ -110,7 +110,7 @@ class Service:
 
     def cont(self) -> None:
         """SIGCONT, to all of it."""
-        for pid in self._tree():
+        for pid in self.tree():
             _signal(pid, signal.SIGCONT)
 
     def terminate(self, within_s: float = 30.0) -> int:
@@ -136,7 +136,7 @@ class Service:
         _running.discard(self)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _tree(self) -> set[int]:
+    def tree(self) -> set[int]:
         """The pids of its session, which outlives its first process, and of their descendants."""
         table = _processes()
         tree = {pid for pid, (_, session) in table.items() if session == self.pid}

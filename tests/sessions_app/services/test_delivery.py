@@ -407,10 +407,10 @@ def test_the_first_completed_is_scheduled_and_the_second_is_sent(alice, agent, t
     assert event.actor == "edge_1"
 
 
-def test_the_first_completed_said_twice_is_no_second_one(alice, agent):
+@pytest.mark.parametrize("said", [{}, {"completed_at": "2025-11-15T18:30:00.123Z"}])
+def test_the_first_completed_said_twice_is_no_second_one(alice, agent, said):
     command = queue(alice)
     agent.take_due()
-    said = {"completed_at": "2025-11-15T18:30:00.123Z"}
     assert [agent.ack(command, "completed", **said) for _ in range(2)] == [True, False]
     assert now(command).executed_at is None
 
