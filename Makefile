@@ -1,6 +1,6 @@
 # Every target does the set-up it needs; a second time that takes no time. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format types check lock clean
+.PHONY: help setup run test chaos bench lint format types check lock clean
 
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -26,6 +26,14 @@ test: .venv/dev ## Run every test: on SQLite, then on PostgreSQL, Redis and Chro
 	@bin/setup services
 	@TEST_DATABASE=sqlite $(python) -m pytest -m "$(SQLITE_SUITE)"
 	@TEST_DATABASE=postgres $(python) -m pytest $(addprefix --ignore=,$(DATABASE_FREE))
+
+chaos: .venv/dev ## Kill, stall and cut off what there is, in full size (RELIABILITY: F-02 to F-26)
+	@bin/setup services
+	@CHAOS_FULL=1 TEST_DATABASE=postgres $(python) -m pytest -m chaos -n 0
+
+bench: .venv/dev ## Measure edge agents: latency, drain, memory (two minutes)
+	@bin/setup services
+	@$(python) -m bench.edge
 
 lint: .venv/dev ## Check style and formatting (ruff)
 	@$(python) -m ruff check .

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -28,27 +29,35 @@ class Dispatcher(Serve):
 
 
 class Fleet:
-    """A database with the people of the tests in it, and whatever runs on it."""
+    """Gateways and dispatchers on one database, ended with `ends`."""
 
-    def __init__(self, ends: contextlib.ExitStack, **settings: str) -> None:
+    def __init__(self, ends: contextlib.ExitStack, environ: Mapping[str, str]) -> None:
         self._ends = ends
-        self.postgres, redis = Postgres().start(), Redis().start()
-        ends.callback(self.postgres.close)
+        self.environ = dict(environ)
+
+    @classmethod
+    def with_services(cls, ends: contextlib.ExitStack) -> Fleet:
+        """On a PostgreSQL and a Redis of its own, with the people of the tests."""
+        postgres, redis = Postgres().start(), Redis().start()
+        ends.callback(postgres.close)
         ends.callback(redis.close)
-        self.url = self.postgres.create_database()
-        self.environ = {**SECRETS, "DATABASE_URL": self.url, "REDIS_URL": redis.url, **settings}
+        urls = {"DATABASE_URL": postgres.create_database(), "REDIS_URL": redis.url}
+        environ = {**SECRETS, **urls, "LOG_FORMAT": "json"}
         for command in (["migrate", "--no-input"], ["shell", "-c", INTRODUCE]):
-            run_command(*command, "--verbosity=0", env=self.environ)
+            run_command(*command, "--verbosity=0", env=environ)
+        return cls(ends, environ)
 
     def serve(self, *arguments: str) -> Serve:
         return self._start(Serve(self.environ, *arguments))
 
-    def dispatcher(self) -> Serve:
-        return self._start(Dispatcher(self.environ))
+    def dispatchers(self, number: int) -> list[Serve]:
+        """All at once: each takes its time to start."""
+        with ThreadPoolExecutor(number) as threads:
+            return list(threads.map(self._start, [Dispatcher(self.environ) for _ in range(number)]))
 
     @contextlib.contextmanager
     def database(self) -> Iterator[psycopg.Connection]:
-        with psycopg.connect(self.url, autocommit=True) as connection:
+        with psycopg.connect(self.environ["DATABASE_URL"], autocommit=True) as connection:
             yield connection
 
     def _start(self, process: Serve) -> Serve:

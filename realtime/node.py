@@ -38,6 +38,7 @@ from sessions_app.services import runs as records
 logger = structlog.get_logger("gateway")
 
 FOLLOW_S = 0.5  # how often the announcements are read without a hint
+REST_TIMES, MAX_REST_S = 1.0, 0.02  # before the next reading, in times of the last one
 HEAR_S = 5.0  # how long an answer waits for its announcement before it goes out alone
 SEEN_S = 30.0  # how often presence learns who was heard of
 QUEUES_S = 2.0  # how often it learns what waits for whom
@@ -63,6 +64,7 @@ class Node:
         self.loop = asyncio.get_running_loop()
         self._cursor = follow.Cursor()
         self._hinted = asyncio.Event()
+        self._rest_s = 0.0
         self._heard = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -148,15 +150,24 @@ class Node:
             self._hinted.set()
 
     async def _next_reading(self) -> None:
+        """At once after a quiet time; with many hints, one reading for what has come together."""
+        await asyncio.sleep(self._rest_s)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hinted.wait(), FOLLOW_S)
         self._hinted.clear()
 
     async def _follow(self) -> None:
+        began_s = time.monotonic()
+        await self._read_all()
+        self._rest_s = min(REST_TIMES * (time.monotonic() - began_s), MAX_REST_S)
+
+    async def _read_all(self) -> None:
         while True:
             heard = await housekeeping(follow.unheard, self._cursor.high, list(self._cursor.gaps))
-            for announcement, targets, event in heard:
+            for number, (announcement, targets, event) in enumerate(heard, 1):
                 self.hub.deliver(targets, event)
+                if not number % follow.BATCH:
+                    await asyncio.sleep(0)  # one row may say much
                 self._cursor.mark(announcement, time.monotonic())
                 self.hub.release()
             if heard:

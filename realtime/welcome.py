@@ -26,6 +26,15 @@ LINES = {
         """ '{{"type":"req","id":"2","method":"chat.send","params":{{"message":"hello"}}}}';"""
         " sleep 2; }} | .venv/bin/python -m websockets {socket}/ws",
     ),
+    "edge": (
+        "A command for an edge agent (000), which then comes for five seconds and prints it",
+        f"{MANAGE} send_command edge_15551234567 send_message_now"
+        """ '{{"thread_id":"t","text":"hello"}}' && EDGE_SECRET=$("""
+        f"{MANAGE} rotate_agent_secret edge_15551234567 --json"
+        ' | sed \'s/.*"secret": *"\\([^"]*\\).*/\\1/\')'
+        " PYTHONPATH=clients/python timeout 5 .venv/bin/python -m trunkline_client edge"
+        " --url {socket} --agent-id edge_15551234567 --ledger $(mktemp -d)/ledger.sqlite3",
+    ),
 }
 
 

@@ -25,7 +25,7 @@ def announce(addresses: Address | Sequence[Address], event: Event) -> int:
     A member of several of the addresses hears it once.
     """
     targets = [addresses] if isinstance(addresses, Address) else addresses
-    row = _row(targets, event)
+    (row,) = Announcement.rows([(targets, event)])
     row.save()
     transaction.on_commit(_give_hint, robust=True)
     return row.pk
@@ -33,7 +33,7 @@ def announce(addresses: Address | Sequence[Address], event: Event) -> int:
 
 def announce_all(facts: Sequence[tuple[Sequence[Address], Event]]) -> None:
     """As `announce`, for many facts of one transaction, in this order."""
-    Announcement.objects.bulk_create([_row(targets, event) for targets, event in facts])
+    Announcement.objects.bulk_create(Announcement.rows(facts))
     transaction.on_commit(_give_hint, robust=True)
 
 
@@ -41,10 +41,6 @@ def use_hint(hint: Callable[[], None] | None) -> None:
     """Set what a commit calls, from any thread; None in a process that follows nothing."""
     global _hint
     _hint = hint
-
-
-def _row(targets: Sequence[Address], event: Event) -> Announcement:
-    return Announcement(addresses=[target.pack() for target in targets], event=event.pack())
 
 
 def _give_hint() -> None:

@@ -72,11 +72,12 @@ def newest(now_s: float) -> Cursor:
 
 
 def unheard(high: int, gaps: Sequence[int]) -> list[Heard]:
-    """The committed rows after `high` or in `gaps`, oldest first, at most BATCH."""
+    """The committed rows after `high` or in `gaps`, oldest first, at most BATCH; what each says."""
     wanted = Q(id__gt=high) | Q(id__in=gaps) if gaps else Q(id__gt=high)
     return [
-        (row.pk, [Address.unpack(packed) for packed in row.addresses], Event.unpack(row.event))
+        (row.pk, *fact)
         for row in Announcement.objects.filter(wanted).order_by("id")[:BATCH]
+        for fact in row.facts
     ]
 
 

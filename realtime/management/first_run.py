@@ -34,6 +34,11 @@ def greeting(*, host: str, port: int) -> str:
     .venv/bin/python -m websockets {base.replace("http", "ws")}/ws
     {{"type":"req","id":"1","method":"connect","params":{{"token":"…","user_id":"me"}}}}
     {{"type":"req","id":"2","method":"chat.send","params":{{"message":"hello","stream":true}}}}
+
+  000, an agent that prints what `manage.py send_command edge_15551234567 …` sends it:
+    EDGE_SECRET={settings.EDGE_SECRET} PYTHONPATH=clients/python \\
+      .venv/bin/python -m trunkline_client edge \\
+      --url {base.replace("http", "ws")} --agent-id edge_15551234567
 """
 
 

@@ -1,10 +1,10 @@
 """The live admin pages: a hint that rows have changed; the page then reads itself again.
 
 Source: PROTOCOLS.md 0.1 (`/admin/ws`). Handshake: the staff session's cookie, from this server's
-own origin. Frames out: `{"type":"hello"}`, `{"type":"changed","what":"pairings"|"connections"}`,
-`{"type":"resync"}`, `{"type":"notice","text","by"}` from another administrator,
-`{"type":"error","code","message"}`; what the page sends is ignored. No row ever travels here, so
-there is nothing to leak. Closes: 1009, 1012 restart, 4003 logged out, 4008.
+own origin. Frames out: `{"type":"hello"}`, `{"type":"changed","what"}` (pairings, connections,
+agents, commands or bulks), `{"type":"resync"}`, `{"type":"notice","text","by"}` from another
+administrator, `{"type":"error","code","message"}`; what the page sends is ignored. No row ever
+travels here, so there is nothing to leak. Closes: 1009, 1012 restart, 4003 logged out, 4008.
 """
 
 from __future__ import annotations

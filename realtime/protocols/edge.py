@@ -49,7 +49,8 @@ class EdgeProtocol(Protocol):
         return {"type": "error", "data": {"code": code, "message": str(error)}}
 
     def counts(self, frame: dict[str, Any]) -> bool:
-        return bool(frame["type"] != "ping")
+        """An agent says an acknowledgement once: one that is dropped is lost."""
+        return frame["type"] not in {"ping", "command_ack"}
 
     # --- conversation ---
 

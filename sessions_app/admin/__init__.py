@@ -1,5 +1,7 @@
-"""The Django admin of sessions: records to look at, connections to act on, uploads to delete."""
+"""The Django admin of sessions and agents: records to look at, connections and commands to act on,
+uploads to delete.
+"""
 
-from sessions_app.admin import connections, media, records
+from sessions_app.admin import agents, commands, connections, media, records
 
-__all__ = ["connections", "media", "records"]
+__all__ = ["agents", "commands", "connections", "media", "records"]

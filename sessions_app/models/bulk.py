@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.db import models
 from django.db.models import Q
-
-from sessions_app.models.sessions import new_uuid
 
 
 class BulkSend(models.Model):
@@ -15,7 +15,7 @@ class BulkSend(models.Model):
     what `commands.schedule` takes, besides the agent. `finished_at`: done with all, or stopped.
     """
 
-    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     account = models.ForeignKey(
         "accounts.Account", on_delete=models.CASCADE, related_name="bulk_sends", editable=False
     )

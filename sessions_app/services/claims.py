@@ -11,19 +11,20 @@ from collections.abc import Callable, Collection
 
 import structlog
 from django.db import transaction
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
 from accounts.models import EdgeAgent
-from sessions_app.models import CommandQuerySet, ScheduledCommand, Status
+from realtime.core.principal import Principal
+from sessions_app.models import CommandQuerySet, Presence, ScheduledCommand, Status
 from sessions_app.services import agents, clock
 from sessions_app.services.command_steps import record, tell
-from sessions_app.services.delivery import MAX_ATTEMPTS, WINDOW, again, lease, lease_to
+from sessions_app.services.delivery import MAX_ATTEMPTS, WINDOW, again, grace, lease, lease_to, of
 
 logger = structlog.get_logger("gateway")
 
-BATCH = 200
+BATCH = 1000
 LAPSED = "lease_lapsed"  # the kind of event
-UNTAKEN = dt.timedelta(seconds=0.5)  # after which an agent's socket is told once more
+UNTAKEN = dt.timedelta(seconds=1)  # after which an agent's socket is told once more
 
 Pair = tuple[str, str]  # of an account's slug and an agent_id
 
@@ -76,10 +77,21 @@ def expire() -> int:
 
 def bury() -> int:
     """End what was written as often as it may be, and the agent came again without a word of it."""
-    return _sweep(
-        _hopeless,
-        lambda rows, now: _end(rows, Status.DEAD, "written and never acknowledged", now),
-    )
+    return _sweep(_hopeless, _give_up)
+
+
+def bury_silent(*, principal: Principal) -> int:
+    """As `bury`, for an agent that has just asked over HTTP. It has no connection to lose: the
+    longest grace is over, and no socket holds it.
+    """
+    mine = Q(agent__account__slug=principal.account, agent__agent_id=principal.id)
+    held = EdgeAgent.objects.filter(agents.holder(), pk=OuterRef("agent"))
+
+    def found(now: dt.datetime) -> CommandQuerySet:
+        silent = _last_written(now).filter(mine, written_at__lte=now - grace(MAX_ATTEMPTS))
+        return silent.exclude(Exists(held))
+
+    return _sweep(found, _give_up)
 
 
 def next_due_in_s() -> float | None:
@@ -105,12 +117,7 @@ def _claim_some(
     if not due.exists():  # a look that locks nothing: most find nothing
         return [], []
     with transaction.atomic():
-        rows = list(
-            due.select_related("account", "agent")
-            .defer("payload", "result")
-            .select_for_update(skip_locked=True, of=("self",))
-            .order_by("deliver_at", "seq")[:limit]
-        )
+        rows = _locked(due.order_by("deliver_at", "seq")[:limit])
         room = _room({row.agent_id for row in rows}, now)
         mine = []
         for row in rows:
@@ -120,6 +127,15 @@ def _claim_some(
         full.update(agent for agent, left in room.items() if left <= 0)
         lease_to(mine, owner=dispatcher, now=now)
     return rows, mine
+
+
+def _locked(found: CommandQuerySet) -> list[ScheduledCommand]:
+    """The rows found that nobody else has locked, each with its agent: read once for all."""
+    rows = list(found.defer("payload", "result").select_for_update(skip_locked=True, of=("self",)))
+    owners = EdgeAgent.objects.select_related("account").in_bulk({row.agent_id for row in rows})
+    for row in rows:
+        of(owners[row.agent_id], [row])
+    return rows
 
 
 def _room(ids: set[int], now: dt.datetime) -> dict[int, int]:
@@ -132,11 +148,21 @@ def _room(ids: set[int], now: dt.datetime) -> dict[int, int]:
     return {pk: WINDOW - used.get(pk, 0) for pk in ids}
 
 
-def _hopeless(now: dt.datetime) -> CommandQuerySet:
+def _last_written(now: dt.datetime) -> CommandQuerySet:
+    """Written for the last time, and its grace is over."""
     last = Q(attempts__gte=MAX_ATTEMPTS) | Q(delivery=ScheduledCommand.Delivery.AT_MOST_ONCE)
+    return ScheduledCommand.objects.filter(last, status=Status.DELIVERED, retry_at__lte=now)
+
+
+def _hopeless(now: dt.datetime) -> CommandQuerySet:
     came_again = ~Q(agent__connection="") & ~Q(agent__connection=F("written_to"))
-    rows = ScheduledCommand.objects.filter(status=Status.DELIVERED, retry_at__lte=now)
-    return rows.filter(last & came_again)
+    # The first thing that an agent says on a new connection is what it could not say before.
+    just_come = Presence.objects.filter(pk=OuterRef("agent__connection"), since__gt=now - lease())
+    return _last_written(now).filter(came_again).exclude(Exists(just_come))
+
+
+def _give_up(rows: list[ScheduledCommand], now: dt.datetime) -> None:
+    _end(rows, Status.DEAD, "written and never acknowledged", now)
 
 
 def _sweep(
@@ -150,13 +176,7 @@ def _sweep(
         if not found(now).exists():
             return done
         with transaction.atomic():
-            rows = list(
-                found(now)
-                .select_related("account", "agent")
-                .defer("payload", "result")
-                .select_for_update(skip_locked=True, of=("self",))
-                .order_by("pk")[:BATCH]
-            )
+            rows = _locked(found(now).order_by("pk")[:BATCH])
             if rows:
                 work(rows, now)
         done += len(rows)

@@ -20,6 +20,8 @@ from sessions_app.models import ScheduledCommand
 MAX_PAYLOAD_BYTES = 256 * 1024  # as JSON; a frame carries it twice
 TYPE_LENGTH = 128
 EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+EXAMPLE = "2025-11-15T18:30:00Z"
+LONGEST_SHOWN = 80  # characters
 LATEST = dt.datetime(9999, 12, 30, tzinfo=dt.UTC)  # no time zone carries it out of the calendar
 
 Moment = dt.datetime | str | None
@@ -68,10 +70,14 @@ def read(
         agent_id=_text(agent_id, "agent_id", MAX_ID),
         command_type=_text(command_type, "command_type", TYPE_LENGTH),
         payload=payload,
-        priority=_choice(priority or _own(payload), "priority", ScheduledCommand.Priority),
+        priority=_choice(
+            _own(payload) if priority == "" else priority, "priority", ScheduledCommand.Priority
+        ),
         deliver_at=moment(deliver_at, "deliver_at"),
         expires_at=moment(expires_at, "expires_at"),
-        idempotency_key=idempotency_key and _text(idempotency_key, "idempotency_key", MAX_ID),
+        idempotency_key=(
+            "" if idempotency_key == "" else _text(idempotency_key, "idempotency_key", MAX_ID)
+        ),
         delivery=_choice(delivery, "delivery", ScheduledCommand.Delivery),
         size=size,
     )
@@ -91,12 +97,12 @@ def moment(value: Moment, name: str) -> dt.datetime | None:
     try:
         read = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
         if read.tzinfo is None:
-            raise refused(name, f"{value} names no time zone; it takes 2025-11-15T18:30:00Z")
+            raise refused(name, f"{_shown(value)} names no time zone; it takes {EXAMPLE}")
         read = read.astimezone(dt.UTC)
     except (ValueError, OverflowError, AttributeError, TypeError):
-        raise refused(name, f"{value!r} is not a time; it takes 2025-11-15T18:30:00Z") from None
+        raise refused(name, f"{_shown(value)} is not a time; it takes {EXAMPLE}") from None
     if not EARLIEST <= read <= LATEST:
-        raise refused(name, f"{value} lies outside of the years 2000 to 9999")
+        raise refused(name, f"{_shown(value)} lies outside of the years 2000 to 9999")
     return read
 
 
@@ -108,6 +114,12 @@ def check_order(request: Request, now: dt.datetime) -> None:
 
 def refused(name: str, words: str) -> InvalidParams:
     return InvalidParams(f"{name}: {words}", details={"field": name})
+
+
+def _shown(value: Any) -> str:
+    """A refused value as an answer can carry it: cut, and without lone surrogates."""
+    text = str(value) if isinstance(value, dt.datetime) else ascii(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _size(payload: Any) -> int:
@@ -140,5 +152,5 @@ def _text(value: Any, name: str, longest: int) -> str:
 
 def _choice(value: Any, name: str, allowed: Any) -> str:
     if value not in allowed.values:
-        raise refused(name, f"{value!r} is not allowed; it takes {', '.join(allowed.values)}")
+        raise refused(name, f"{_shown(value)} is not allowed; it takes {', '.join(allowed.values)}")
     return str(value)

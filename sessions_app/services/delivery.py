@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Case, Exists, F, OuterRef, Q, When
 
 from accounts.models import EdgeAgent
 from realtime.core.principal import Principal
@@ -77,9 +77,9 @@ def fetch(*, principal: Principal, window: int = WINDOW) -> dict[str, Any]:
     if EdgeAgent.objects.filter(agents.holder(), pk=agent.pk).exists():
         return {"commands": [], "more": False}
     connection = f"http:{secrets.token_hex(16)}"
-    due = agent.commands.due(now).select_related("account", "agent").order_by("deliver_at", "seq")
-    rows = list(due.select_for_update(of=("self",))[:window])
-    lease_to(rows, owner=connection, now=now)
+    due = agent.commands.due(now).order_by("deliver_at", "seq")
+    rows = list(due.select_for_update()[:window])
+    lease_to(of(agent, rows), owner=connection, now=now)
     return _hand_over(agent, connection, window)
 
 
@@ -108,14 +108,22 @@ def frame(command: ScheduledCommand) -> dict[str, Any]:
     return {"type": "command", "data": body, "payload": body}
 
 
+def of(agent: EdgeAgent, rows: Sequence[ScheduledCommand]) -> Sequence[ScheduledCommand]:
+    """The rows, which are this agent's, knowing it: no join, nothing read twice."""
+    for row in rows:
+        row.agent, row.account = agent, agent.account
+    return rows
+
+
 def _is_something_for(principal: Principal, connection: str) -> bool:
-    """A look that locks nothing: most acknowledgements find nothing more to give."""
+    """A look that locks nothing and asks no clock: most acknowledgements find nothing more."""
     mine = ScheduledCommand.objects.filter(
         agent__account__slug=principal.account,
         agent__agent_id=principal.id,
         agent__connection=connection,
     )
-    return mine.filter(Q(status=Status.LEASED) | again(clock.now(), connection)).exists()
+    elsewhere = Q(status=Status.DELIVERED) & ~Q(written_to=connection)
+    return mine.filter(Q(status=Status.LEASED) | elsewhere).exists()
 
 
 @dataclass
@@ -136,53 +144,67 @@ class _Room:
 
 def _hand_over(agent: EdgeAgent, connection: str, window: int) -> dict[str, Any]:
     now = clock.now()
-    room = _room(agent, connection, window, now)
-    rows = list(_candidates(agent, connection, now))
+    given = of(agent, list(_given(agent, connection, now)))
+    room = _room(given, connection, window, now)
+    rows = [row for row in given if _is_candidate(row, connection, now)]
     taken = list(_fitting(rows, room))
     _mark(taken, connection, now)
-    more = len(rows) == LOOK_AHEAD and room.count > 0 and bool(taken)
+    more = len(given) == LOOK_AHEAD + WINDOW and room.count > 0 and bool(taken)
     return {"commands": [frame(command) for command in taken], "more": more}
 
 
-def _room(agent: EdgeAgent, connection: str, window: int, now: dt.datetime) -> _Room:
+def _room(
+    given: Sequence[ScheduledCommand], connection: str, window: int, now: dt.datetime
+) -> _Room:
     """What was written within the last lease counts: longer silence must not stop an agent.
 
     What was written to an earlier connection in that time may come once more: until then the later
     commands of its thread wait, so that order is kept.
     """
     room = _Room(window)
-    recent = agent.commands.filter(status=Status.DELIVERED, written_at__gt=now - lease())
-    for row in recent.unexpired(now).values(
-        "written_to", "delivery", "attempts", "retry_at", "deliver_at", "seq", "size",
-        "payload__thread_id",
-    ):  # fmt: skip
-        if row["written_to"] == connection:
+    for row in given:
+        if row.status != Status.DELIVERED or not row.written_at:
+            continue
+        if row.written_at <= now - lease():
+            continue
+        if row.written_to == connection:
             room.count -= 1
-            room.bytes -= row["size"]
-        elif (
-            row["delivery"] == ScheduledCommand.Delivery.AT_LEAST_ONCE
-            and row["attempts"] < MAX_ATTEMPTS
-            and (row["retry_at"] or now) > now
-        ):
-            thread, place = _thread(row["payload__thread_id"]), (row["deliver_at"], row["seq"])
+            room.bytes -= row.size
+        elif _comes_again(row) and row.retry_at and row.retry_at > now:
+            thread, place = _thread(row.payload.get("thread_id")), (row.deliver_at, row.seq)
             room.waiting[thread] = min(place, room.waiting.get(thread, place))
     return room
+
+
+def _comes_again(row: ScheduledCommand) -> bool:
+    once = row.delivery == ScheduledCommand.Delivery.AT_MOST_ONCE
+    return not once and row.attempts < MAX_ATTEMPTS
 
 
 def _thread(name: Any) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _candidates(agent: EdgeAgent, connection: str, now: dt.datetime) -> CommandQuerySet:
-    """In order; none after one that is due but not leased yet (a dispatcher is about to)."""
+def _is_candidate(row: ScheduledCommand, connection: str, now: dt.datetime) -> bool:
+    """Whether it is to be written: leased, or as `again` says."""
+    if row.status == Status.LEASED:
+        return True
+    is_time = row.retry_at is not None and row.retry_at <= now
+    return is_time and row.written_to != connection and _comes_again(row)
+
+
+def _given(agent: EdgeAgent, connection: str, now: dt.datetime) -> CommandQuerySet:
+    """What was written of late, then what is to be written, each in order; nothing of this after a
+    command that is due but not leased yet (a dispatcher is about to).
+    """
+    place = Q(deliver_at__lt=OuterRef("deliver_at"))
+    place |= Q(deliver_at=OuterRef("deliver_at"), seq__lt=OuterRef("seq"))
+    before = ScheduledCommand.objects.filter(place, agent=agent.pk).due(now)
     wanted = Q(status=Status.LEASED) | again(now, connection)
-    due = agent.commands.due(now).order_by("deliver_at", "seq")
-    first = due.values_list("deliver_at", "seq").first()
-    if first is not None:
-        at, seq = first
-        wanted &= Q(deliver_at__lt=at) | Q(deliver_at=at, seq__lt=seq)
-    rows = agent.commands.filter(wanted).unexpired(now).select_related("account", "agent")
-    return rows.select_for_update(of=("self",)).order_by("deliver_at", "seq")[:LOOK_AHEAD]
+    recent = Q(status=Status.DELIVERED, written_at__gt=now - lease())
+    rows = agent.commands.filter(recent | (wanted & ~Exists(before))).unexpired(now)
+    rows = rows.order_by(Case(When(recent, then=0), default=1), "deliver_at", "seq")
+    return rows.select_for_update(of=("self",))[: LOOK_AHEAD + WINDOW]
 
 
 def _fitting(rows: Sequence[ScheduledCommand], room: _Room) -> Iterator[ScheduledCommand]:

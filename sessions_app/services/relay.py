@@ -19,7 +19,7 @@ from realtime.core.errors import FrameTooLarge, GatewayError, MalformedFrame
 from realtime.core.events import Event
 from realtime.core.principal import Principal
 from sessions_app.models import ScheduledCommand
-from sessions_app.services import agents, clock, delivery
+from sessions_app.services import agents, claims, clock, delivery
 from sessions_app.services.command_steps import record, tell
 
 logger = structlog.get_logger("gateway")
@@ -28,6 +28,7 @@ MESSAGE = "edge.message"  # {"agent_id", "message"} to the topic agent.<id>.mess
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_EVENTS = 200  # in one sync; the rest is not acknowledged and comes again
 MAX_DETAILS_BYTES = 16 * 1024
+MAX_STEPS = 50  # of one kind, kept of one command
 EVENT_TYPES = ("message_sent", "message_filtered", "rule_triggered", "error")
 OTHER = "event"
 
@@ -55,6 +56,7 @@ def sync(*, principal: Principal, status: Any, pending_events: Any) -> dict[str,
             agents.report(principal=principal, status=status)
         except GatewayError as error:
             logger.warning("edge.status_refused", agent=principal.id, reason=str(error))
+    claims.bury_silent(principal=principal)
     given = delivery.fetch(principal=principal)
     return {
         "commands": [frame["data"] for frame in given["commands"]],
@@ -108,7 +110,7 @@ def _record(principal: Principal, event: dict[str, Any], event_id: str) -> bool:
         return False
     kind = f"agent.{_kind(event)}"
     same = command.events.filter(kind=kind)
-    if same.filter(data__event_id=event_id).exists():
+    if same.filter(data__event_id=event_id).exists() or same.count() >= MAX_STEPS:
         return False
     details = event.get("details")
     data: dict[str, Any] = {"event_id": event_id, "type": str(event.get("event_type", ""))[:64]}

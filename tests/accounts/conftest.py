@@ -136,10 +136,7 @@ def told(db: None) -> Callable[..., Told]:
     """What has been announced, oldest first; with a name, only that."""
 
     def read(name: str = "") -> Told:
-        rows = [
-            ([Address.unpack(packed) for packed in row.addresses], Event.unpack(row.event))
-            for row in Announcement.objects.order_by("id")
-        ]
+        rows = [fact for row in Announcement.objects.order_by("id") for fact in row.facts]
         return [row for row in rows if not name or row[1].name == name]
 
     return read

@@ -16,7 +16,6 @@ from accounts.models import Account, Pairing, RefreshFamily, User
 from accounts.services import credentials, pairing, tokens
 from realtime.core.credentials import ConnectToken
 from realtime.core.errors import BadCredentials, GatewayError, NotFound, Revoked
-from realtime.core.events import Event
 from realtime.core.principal import Principal
 from realtime.models import Announcement
 from tests.accounts.conftest import person
@@ -87,7 +86,7 @@ def test_of_two_admins_at_once_the_one_who_decided_is_in_the_history_alone() -> 
     entry = LogEntry.objects.get()
     assert entry.user == (anna, bert)[won[0] % 2]
     assert entry.change_message.startswith("approved by ")
-    told = [Event.unpack(row.event).name for row in Announcement.objects.all()]
+    told = [event.name for row in Announcement.objects.all() for _, event in row.facts]
     assert told.count("device.pair.resolved") == 1
 
 

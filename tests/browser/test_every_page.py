@@ -31,7 +31,7 @@ from accounts.services import credentials, keys, pairing
 from realtime.core.credentials import ConnectToken
 from realtime.core.principal import Principal
 from sessions_app.models import Session
-from sessions_app.services import chat, nodes, presence, sessions
+from sessions_app.services import bulk, chat, commands, nodes, presence, sessions
 
 User.objects.create_superuser("chief", password={PASSWORD!r})
 chief = credentials.of_user(user=User.objects.get(username="chief"))
@@ -45,6 +45,12 @@ pairing.approve(principal=chief, code=approved.code)
 pairing.deny(principal=chief, code=ask("mallory", "curl", "198.51.100.2").code)
 ask({SCRIPT!r}, {SCRIPT!r}, "198.51.100.3")
 ask("w" * 255, "W" * 200, "198.51.100.4")
+
+asked = {{"command_type": {SCRIPT!r}, "payload": {{"text": {SCRIPT!r} + "w" * 999}}}}
+for name in ("edge_1", "e" * 255, {SCRIPT!r}):
+    last, _ = commands.schedule(principal=chief, agent_id=name, **asked)
+commands.cancel(principal=chief, command_id=last.pk)
+bulk.start(principal=chief, pattern="*", **asked)
 """
 DOT = (  # an image of one pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -101,7 +107,7 @@ async def chief_in(context: BrowserContext, house: House) -> Page:
 
 def kind_of(path: str) -> str:
     """Without ids; the pages of history and of deleting are one template for every model."""
-    kind = re.sub(r"/(?:\d+|[0-9a-f-]{32,36})(?=/)", "/#", path.rstrip("/") + "/")
+    kind = re.sub(r"/(?:\d+|(?:cmd_5F)?[0-9a-f-]{32,36})(?=/)", "/#", path.rstrip("/") + "/")
     return re.sub(r"^/admin/\w+/\w+/#/(?=history/|delete/)", "/admin/#/", kind)
 
 
@@ -183,6 +189,12 @@ async def test_every_page_is_clean_and_fits(
         "/admin/#/history/",
         "/admin/accounts/user/add/",
         "/admin/accounts/apikey/add/",
+        "/admin/accounts/edgeagent/#/change/",
+        "/admin/accounts/edgeagent/add/",
+        "/admin/sessions_app/scheduledcommand/#/change/",
+        "/admin/sessions_app/scheduledcommand/add/",
+        "/admin/sessions_app/bulksend/#/change/",
+        "/admin/sessions_app/bulksend/add/",
         "/admin/accounts/account/#/change/",
         "/admin/sessions_app/session/#/change/",
         "/admin/sessions_app/media/",

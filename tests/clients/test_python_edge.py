@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import threading
 import time
 from contextlib import asynccontextmanager, suppress
@@ -387,6 +388,38 @@ async def test_what_was_not_read_is_said_again_in_order_and_what_was_read_is_not
         third = await server.visit(2)
         await third.say(command("c4"))
         assert (await third.acked(1))[0]["command_id"] == "c4"
+
+
+async def test_what_the_server_could_not_keep_is_said_again_and_not_taken_for_read(
+    server, tmp_path, read, monkeypatch
+):
+    monkeypatch.setattr("trunkline_client.outbox.AGAIN_S", 0.01)
+    async with Desk(server.url, tmp_path).at_work():
+        visit = await server.visit()
+        server.pongs = False  # they come after the complaint: the server answers in order
+        await visit.say(command("c1"))
+        (first,) = await visit.acked(1)
+        await until(lambda: visit.frames[-1]["type"] == "ping")
+        away = {"type": "error", "data": {"code": "UNAVAILABLE", "message": "no database"}}
+        await visit.say(away, {"type": "pong"}, {"type": "pong"})
+        server.pongs = True
+        assert await visit.acked(2) == [first, first]
+        await until(lambda: read == [1])
+        assert len(server.visits) == 1
+
+
+async def test_a_certificate_that_is_not_trusted_is_an_attempt_that_failed(
+    server, tmp_path, monkeypatch
+):
+    async def dial(*args, **kwargs):  # it is a ValueError too, as a wrong address is
+        raise ssl.SSLCertVerificationError(1, "certificate verify failed")
+
+    desk = Desk(server.url, tmp_path)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("trunkline_client.connection._NoRedirect", dial)
+        async with desk.at_work():
+            await until(lambda: len(desk.of("lost")) >= 2)
+    assert "certificate" in desk.of("lost")[0]["reason"]
 
 
 async def test_a_new_start_takes_up_what_was_left(server, tmp_path):

@@ -189,7 +189,7 @@ async def test_with_the_database_away_it_neither_dies_nor_spins(agent, monkeypat
 
 async def until_announced(name):
     def announced():
-        return name in [row.event["name"] for row in Announcement.objects.all()]
+        return name in [e.name for row in Announcement.objects.all() for _, e in row.facts]
 
     async with asyncio.timeout(5):
         while not await in_thread(announced):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import subprocess
 import sys
@@ -96,10 +97,12 @@ def test_the_lines_do_what_they_say(serve) -> None:
         text=True,
         timeout=100,
     )
-    person, key, chat, upload, api = done.stdout.split("--\n")[:5]
+    person, key, agent, chat, upload, api = done.stdout.split("--\n")[:6]
     assert "walter" in person, done.stderr
     assert re.fullmatch(r"gwk_\S+", key.strip())
     assert '"role":"operator"' in chat.replace(" ", "") and "run.completed" in chat
+    said = [json.loads(line)["what"] for line in agent.splitlines() if line.startswith("{")]
+    assert said[:1] == ["connected"] and {"received", "acted", "acked"} <= set(said), done.stderr
     assert '"mime_type":"application/pdf"' in upload.replace(" ", "")
     assert '"name":"laptop"' in api.replace(" ", "")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import datetime as dt
 import json
 import os
 import random
@@ -45,7 +46,8 @@ class Agents(Service):
     """Agents that connect to `urls` in turn, again whenever they are cut off.
 
     `die`: `seen:N` (before the acknowledgement of the Nth command) or `acked:N` (right after it is
-    on its way) ends the process with SIGKILL.
+    on its way) ends the process with SIGKILL. `clock`: seconds that theirs is off; it is in what
+    they say, not in the journal.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Agents(Service):
         *,
         ack: Sequence[str] = ("completed",),
         die: str = "",
+        clock: float = 0.0,
         journal: Path | None = None,
     ) -> None:
         super().__init__()
@@ -63,6 +66,7 @@ class Agents(Service):
         self._names = list(names)
         self._secret = secret
         self.options = ["--journal", str(self.journal), "--ack", ",".join(ack), "--die", die]
+        self.options += ["--clock", str(clock)]
         for url in urls:
             self.options += ["--url", url]
 
@@ -103,6 +107,7 @@ class _Script:
         self.secret = os.environ["EDGE_SECRET"]
         self.door = asyncio.Semaphore(AT_A_TIME)
         self._journal = os.open(asked.journal, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+        self.clock: float = asked.clock
         self._point, _, number = asked.die.partition(":")
         self._left = int(number or 0)
 
@@ -156,6 +161,9 @@ async def _converse(script: _Script, name: str, socket: ClientConnection) -> Non
                 script.may_die("seen")
                 for status in script.acks:
                     data = {"command_id": command, "status": status}
+                    if status == "completed":
+                        moment = dt.datetime.fromtimestamp(time.time() + script.clock, dt.UTC)
+                        data["completed_at"] = moment.isoformat()
                     script.note("acked", name, command, status)
                     await socket.send(json.dumps({"type": "command_ack", "data": data}))
                     sent.append((command, status))
@@ -180,6 +188,7 @@ def main() -> None:
     parser.add_argument("--journal", required=True)
     parser.add_argument("--ack", default="completed")
     parser.add_argument("--die", default="")
+    parser.add_argument("--clock", type=float, default=0.0)
     asyncio.run(_run(parser.parse_args()))
 
 

@@ -112,10 +112,7 @@ def told(db: None) -> Callable[..., list[Told]]:
     """What has been announced, oldest first; with a name, only events of that name."""
 
     def read(name: str = "") -> list[Told]:
-        rows = [
-            ([Address.unpack(packed) for packed in row.addresses], Event.unpack(row.event))
-            for row in Announcement.objects.order_by("id")
-        ]
+        rows = [fact for row in Announcement.objects.order_by("id") for fact in row.facts]
         return [row for row in rows if not name or row[1].name == name]
 
     return read

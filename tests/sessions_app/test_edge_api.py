@@ -20,7 +20,7 @@ from realtime.core import addresses
 from realtime.core.limits import Buckets
 from realtime.core.principal import Principal
 from sessions_app.models import CommandEvent
-from tests.sessions_app.edge import Agent, kinds, now, queue
+from tests.sessions_app.edge import LEASE_S, Agent, Clock, kinds, now, queue
 
 SECRET, RELAY = "edge-secret-for-tests", "relay-secret-for-tests"
 PHONE = "+13238407486"
@@ -272,6 +272,52 @@ def test_an_odd_event_stops_neither_the_others_nor_the_queue(sync: Any, alice: P
     (event,) = CommandEvent.objects.filter(kind__startswith="agent.")
     assert event.data == {"event_id": "5", "type": "message_sent"}, "too long to be kept"
     assert sync(pending_events={"a": 1})["ack_events"] == []
+
+
+def test_one_command_keeps_so_many_events_and_no_more(sync: Any, alice: Principal) -> None:
+    command = queue(alice, EDGE_1)
+    sync()
+    events = [sent(f"e{n}", command_id=command.pk) for n in range(60)]
+    assert len(sync(pending_events=events)["ack_events"]) == 60
+    assert kinds(command).count("agent.message_sent") == 50
+
+
+@pytest.mark.parametrize("over_socket", [False, True])
+def test_what_an_agent_without_a_socket_never_answers_is_dead_at_last(
+    sync: Any, alice: Principal, monkeypatch: pytest.MonkeyPatch, over_socket: bool
+) -> None:
+    clock = Clock(monkeypatch)
+    once = queue(alice, EDGE_1, delivery="at_most_once")
+    agent = Agent(EDGE_1)
+    if over_socket:  # the first time; from then on it has none
+        agent.connect()
+        assert agent.take_due() == [once.pk]
+        agent.disconnect()
+    else:
+        assert ids(sync()) == [once.pk]
+    again = queue(alice, EDGE_1, payload={"thread_id": "another"})
+    for attempt in range(1, 6):
+        assert ids(sync()) == [again.pk], attempt
+        clock.step(LEASE_S * 2 ** (attempt - 1) - 1)
+        assert ids(sync()) == []
+        assert now(again).status == "delivered"
+        clock.step(2)
+    assert ids(sync()) == []
+    assert (now(once).status, now(again).status) == ("dead", "dead")
+    assert now(again).attempts == 5
+
+
+def test_what_was_written_to_a_socket_that_stands_is_not_given_up(
+    sync: Any, alice: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    once = queue(alice, EDGE_1, delivery="at_most_once")
+    agent = Agent(EDGE_1)
+    agent.connect()
+    assert agent.take_due() == [once.pk]
+    clock.step(LEASE_S * 17)
+    assert ids(sync()) == []
+    assert now(once).status == "delivered"
 
 
 def test_of_very_many_events_the_rest_comes_next_time(sync: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 log = logging.getLogger("trunkline_client")
 
@@ -186,8 +186,6 @@ class Connection:
         self._heard, self._reason = False, ""
         try:
             socket = await self._dial()
-        except (InvalidURI, ValueError):
-            raise
         except InvalidStatus as error:
             status = error.response.status_code
             return Loss("the handshake was refused", status=status)

@@ -21,6 +21,7 @@ log = logging.getLogger("trunkline_client")
 
 ANY = "*"  # the handler for types that have none of their own
 REPLACED = 4009
+AWAY = "UNAVAILABLE"  # what was just said may not have been kept
 PING = '{"type":"ping"}'
 LAST_WORDS_S = 2.0
 
@@ -140,6 +141,8 @@ class Conversation:
                 log.info("%s: config_update", self._setup.agent_id)
             case {"type": "error", "data": {"code": code, "message": message}}:
                 log.warning("%s: the server complains: %s: %s", self._setup.agent_id, code, message)
+                if code == AWAY:
+                    self._outbox.missed()
             case _:
                 log.warning("%s: an unknown frame was ignored", self._setup.agent_id)
 

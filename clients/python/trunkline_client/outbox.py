@@ -13,6 +13,7 @@ from trunkline_client.commands import Ack, frame, received
 from trunkline_client.ledger import Ledger, OneThread
 
 BATCH = 100
+AGAIN_S = 1.0  # after the server could not keep an acknowledgement
 
 
 class _Sent:
@@ -54,6 +55,11 @@ class Outbox:
         self._sent = _Sent()
         self._some.set()
 
+    def missed(self) -> None:
+        """The server is there and could not keep what was said: say it again, a little later."""
+        self._sent = _Sent()
+        asyncio.get_running_loop().call_later(AGAIN_S, self._some.set)
+
     async def repeat(self, command_id: str) -> None:
         """A command came again: say what the server seems to have missed."""
         said = await self._in_thread(self._ledger.said, command_id)
@@ -94,8 +100,9 @@ class Outbox:
                 self._unread.set()
 
     async def _confirm_sent(self) -> None:
-        through = self._sent.through  # nothing may be awaited between here and the ping
-        if through and await self._ping():
+        # Nothing may be awaited between here and the ping.
+        mine, through = self._sent, self._sent.through
+        if through and await self._ping() and mine is self._sent:
             await self._in_thread(self._ledger.confirm, through)
 
     async def _say(self, ack: Ack) -> bool:

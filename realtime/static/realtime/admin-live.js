@@ -1,5 +1,5 @@
 /**
- * A changelist that changes by itself: a hint comes over `/admin/ws`, the page reads itself again.
+ * A page that changes by itself: a hint comes over `/admin/ws`, the page reads itself again.
  *
  * Nothing is shown that the server would not show to this person at this address. Without this
  * script the page works as any other.
@@ -13,6 +13,7 @@ const LOGGED_OUT = 4003;
 const APART_MS = 500; // two readings a second at most
 
 const mark = document.querySelector("#live");
+const watched = mark.dataset.what.split(" ");
 let last = -APART_MS;
 let reading = false;
 let wanted = false;
@@ -40,7 +41,7 @@ const socket = new ResilientSocket(
 );
 
 function heard(frame) {
-  if (frame.type === "resync" || (frame.type === "changed" && frame.what === mark.dataset.what)) refresh();
+  if (frame.type === "resync" || (frame.type === "changed" && watched.includes(frame.what))) refresh();
   if (frame.type === "notice") tell(`${frame.by}: ${frame.text}`);
 }
 

@@ -1,5 +1,6 @@
 /**
- * Bring a changelist up to date from another copy of its page.
+ * Bring a page up to date from another copy of it: a changelist's rows, and whole parts marked
+ * `data-live`.
  *
  * Rows are known by their check box. A row that stays is the same element, so that what is chosen,
  * focused or half written is still there; an open form is not touched.
@@ -19,6 +20,10 @@ export function update(page) {
     form.replaceChildren(...fresh.childNodes); // from none to some, or back: nothing to be kept
   }
   updateForms(page);
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const now = page.getElementById(part.id);
+    if (now && !part.isEqualNode(now)) replace(part, now, null);
+  }
   for (const part of [".paginator", "#toolbar .quiet"]) {
     const [old, now] = [document, page].map((one) => one.querySelector(part));
     if (old && now && !old.isEqualNode(now)) old.replaceWith(now);
@@ -63,12 +68,17 @@ function updateCells(old, now) {
   [...old.cells].forEach((cell, index) => {
     const fresh = cells[index];
     if (!fresh || cell.isEqualNode(fresh) || isOpen(cell)) return;
-    const focus = cell.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
-    cell.replaceWith(fresh);
-    if (focus === null) return;
-    const same = [...fresh.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === focus);
-    (same ?? old.querySelector(KEY))?.focus({ preventScroll: true });
+    replace(cell, fresh, old.querySelector(KEY));
   });
+}
+
+/** What was focused stays so, by its name; if it is no longer there, `other` is. */
+function replace(part, fresh, other) {
+  const focus = part.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+  part.replaceWith(fresh);
+  if (focus === null) return;
+  const same = [...fresh.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === focus);
+  (same ?? other)?.focus({ preventScroll: true });
 }
 
 function isOpen(part) {

@@ -34,6 +34,13 @@ def asked(effects):
     return [effect.operation for effect in effects if isinstance(effect, Ask | Call)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "counts"), [("ping", False), ("command_ack", False), ("status", True), ("x", True)]
+)
+def test_no_rate_limit_drops_a_ping_or_an_acknowledgement(edge, kind, counts):
+    assert edge.counts({"type": kind}) is counts
+
+
 @pytest.mark.parametrize("place", ["data", "payload", "top"])
 @pytest.mark.parametrize(
     ("said", "meant"),

@@ -115,7 +115,12 @@ def test_an_account_that_is_none_is_not_found(alice):
         ("payload", {"a": "\ud800"}),
         ("priority", "urgent"),
         ("delivery", "exactly_once"),
+        ("priority", 0),
+        ("priority", []),
         ("idempotency_key", "k" * 256),
+        ("idempotency_key", 0),
+        ("idempotency_key", False),
+        ("idempotency_key", {}),
         ("deliver_at", "2030-01-01T00:00:00"),
         ("deliver_at", dt.datetime(2030, 1, 1)),
         ("deliver_at", "tomorrow"),
@@ -131,6 +136,14 @@ def test_a_request_that_makes_no_sense_is_refused_by_the_fields_name(alice, fiel
         schedule(alice, **{field: value})
     assert refused.value.details == {"field": field}
     assert not ScheduledCommand.objects.exists()
+
+
+@pytest.mark.parametrize("value", ["2030-01-01\ud80000:00", "\ud800", "x" * 10_000])
+@pytest.mark.parametrize("field", ["deliver_at", "priority"])
+def test_a_refusal_can_be_said_whatever_was_sent(alice, field, value):
+    with pytest.raises(InvalidParams) as refused:
+        schedule(alice, **{field: value})
+    assert len(str(refused.value).encode()) < 300
 
 
 def test_an_expiry_at_or_before_the_delivery_is_refused(alice):

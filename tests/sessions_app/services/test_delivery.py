@@ -8,7 +8,7 @@ import pytest
 
 from realtime.core.errors import InvalidParams
 from sessions_app.models import CommandEvent, Presence, ScheduledCommand
-from sessions_app.services import claims, commands, delivery, nodes
+from sessions_app.services import claims, clock, commands, delivery, nodes
 from tests.sessions_app.edge import LEASE_S, Agent, kinds, now, queue
 
 
@@ -304,6 +304,21 @@ def test_at_most_once_is_never_written_again_and_is_given_up(alice, agent, time)
     assert agent.take_due() == []
     assert claims.bury() == 1
     assert (now(command).status, now(command).error) == ("dead", "written and never acknowledged")
+
+
+def test_who_has_just_come_again_may_still_answer_before_it_is_given_up(alice, agent, time):
+    command = queue(alice, delivery="at_most_once")
+    agent.take_due()
+    agent.disconnect()
+    time.step(LEASE_S + 1)
+    since = clock.now()
+    agent.connect()
+    Presence.objects.filter(pk=agent.connection).update(since=since)
+    time.step(LEASE_S - 1)
+    assert claims.bury() == 0
+    time.step(2)
+    assert claims.bury() == 1
+    assert now(command).status == "dead"
 
 
 def test_after_five_writes_without_an_answer_a_command_is_dead_and_can_be_revived(

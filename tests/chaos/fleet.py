@@ -1,0 +1,121 @@
+"""What the fault tests start, and how they queue commands through all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.chaos import checker
+from tests.services import Serve
+from tests.services.people import key_of
+
+FULL = bool(os.environ.get("CHAOS_FULL"))  # `make chaos`
+ALICE = {"Authorization": f"Bearer {key_of('alice')}"}
+
+
+def count(fast: int, full: int) -> int:
+    return full if FULL else fast
+
+
+class FaultyServe(Serve):
+    """`serve` with the fault that FAULT and CLOCK name (see `faulty`)."""
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-m", "tests.chaos.faulty", *list(super().command())[2:]]
+
+
+class Dispatcher(Serve):
+    """`dispatch_commands`, also with a fault; it has no port, and says when it is ready."""
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-m", "tests.chaos.faulty", "dispatch_commands"]
+
+    def start(self) -> Dispatcher:
+        self._before = self.log().count("node.started")
+        super().start()
+        return self
+
+    def ready(self) -> bool:
+        return self.log().count("node.started") > self._before
+
+
+@dataclass
+class Answer:
+    status: int
+    took_s: float
+    retry_after: str = ""
+
+
+@dataclass
+class Caller:
+    """Queues commands; each request again, with the same key, until it is answered with an id."""
+
+    urls: Sequence[str]
+    agents: Sequence[str]
+    within_s: float = 60.0
+    accepted: dict[str, str] = field(default_factory=dict)  # key -> id
+    answers: list[Answer] = field(default_factory=list)
+    _numbers: Any = field(default_factory=itertools.count)
+
+    async def send(self, number: int, at_once: int = 4, **fields: Any) -> list[str]:
+        """The ids of so many new commands, in the order they were numbered in."""
+        gate = asyncio.Semaphore(at_once)
+        async with httpx.AsyncClient(headers=ALICE, timeout=30) as http:
+
+            async def one() -> str:
+                async with gate:
+                    return await self._until_accepted(http, next(self._numbers), fields)
+
+            return await asyncio.gather(*[one() for _ in range(number)])
+
+    async def _until_accepted(
+        self, http: httpx.AsyncClient, number: int, fields: dict[str, Any]
+    ) -> str:
+        key = f"key-{number}"
+        asked = {
+            "agent_id": self.agents[number % len(self.agents)],
+            "command_type": "set_rule",
+            "payload": {"n": number},
+            "idempotency_key": key,
+            **fields,
+        }
+        deadline = time.monotonic() + self.within_s
+        for attempt in itertools.count():
+            assert time.monotonic() < deadline, f"{key} was never accepted"
+            url = self.urls[(number + attempt) % len(self.urls)]
+            began_s = time.monotonic()
+            try:
+                answer = await http.post(f"{url}/api/edge/commands/", json=asked)
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+                continue
+            took_s = time.monotonic() - began_s
+            again = answer.headers.get("Retry-After", "")
+            self.answers.append(Answer(answer.status_code, took_s, again))
+            if answer.status_code in (200, 201):
+                command: str = answer.json()["command_id"]
+                assert self.accepted.setdefault(key, command) == command
+                return command
+            assert answer.status_code == 503, answer.text
+            await asyncio.sleep(0.1)
+        raise AssertionError
+
+
+async def ended(url: str, within_s: float = 60.0) -> None:
+    """Wait until no command is open."""
+    deadline = time.monotonic() + within_s
+    while left := (await asyncio.to_thread(checker.read, url)).open:
+        assert time.monotonic() < deadline, f"{len(left)} commands are still open: {left}"
+        await asyncio.sleep(0.1)
+
+
+def ws(*servers: Serve) -> list[str]:
+    return [server.url.replace("http", "ws") for server in servers]

@@ -1,0 +1,56 @@
+"""F-25, F-26: dispatchers beside each other, and one that sleeps too long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from bench import drain
+from tests.chaos.checker import check
+from tests.chaos.fleet import Caller, Dispatcher, count, ended
+from tests.services import until
+
+pytestmark = [pytest.mark.live, pytest.mark.chaos, pytest.mark.timeout(240), pytest.mark.postgres]
+
+NAMES = ["edge_0", "edge_1"]
+
+
+def test_f25_four_dispatchers_and_many_due_rows(serve):
+    environ = serve("--no-dispatcher", database="postgres").environ
+    agents = count(10, 800)
+    figures = drain.measure(lambda *_: None, environ, rows=agents * 25, agents=agents)
+    assert figures["rows"] == agents * 25
+    assert (figures["claimed twice"], figures["seen twice"], figures["missing"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("point", ["claiming", "claimed"])
+async def test_f26_a_dispatcher_that_stalls_is_fenced_off(serve, agents, point):
+    """In its transaction, or after it: others do its work, its late write changes nothing."""
+    quick = {"COMMAND_LEASE_S": "2", "NODE_LEASE_S": "2"}
+    server = serve("--no-dispatcher", database="postgres", **quick)
+    crowd = agents(NAMES, server)
+    stalled = serve(program=Dispatcher, beside=server, FAULT=f"{point}:1:SIGSTOP")
+    caller = Caller([server.url], NAMES)
+    await caller.send(count(6, 40))
+    await asyncio.to_thread(until, lambda: frozen(stalled.pid), 10, "stall")
+    serve(program=Dispatcher, beside=server)
+    began_s = time.monotonic()
+    url = server.environ["DATABASE_URL"]
+    await ended(url)
+    await asyncio.sleep(max(0.0, began_s + count(0, 40) - time.monotonic()))  # as long as F-26 says
+    before = check(url, caller.accepted.values(), crowd.lines())
+    stalled.cont()
+    await caller.send(4)  # it wakes to work, too
+    await ended(url)
+    after = check(url, caller.accepted.values(), crowd.lines())
+    assert set(before.events) <= set(after.events)
+    new = {event[0] for event in set(after.events) - set(before.events)}
+    assert not new & before.commands.keys(), "a late write changed something"
+    assert stalled.terminate() == 0
+
+
+def frozen(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat") as state:
+        return state.read().rpartition(")")[2].split()[0] == "T"
