@@ -7,7 +7,6 @@ Nothing serious by axe-core in light and dark, no CSP violation and no console e
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import re
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import httpx
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
+from tests import samples
 from tests.browser.axe import findings
 from tests.browser.conftest import PASSWORD, House, NewContext, Watch
 from tests.browser.people import Administrator, Visitor
@@ -46,9 +46,6 @@ pairing.deny(principal=chief, code=ask("mallory", "curl", "198.51.100.2").code)
 ask({SCRIPT!r}, {SCRIPT!r}, "198.51.100.3")
 ask("w" * 255, "W" * 200, "198.51.100.4")
 """
-DOT = (  # an image of one pixel
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
-)
 # Swagger UI's own structure: a button for copying within the button that unfolds.
 NOT_OURS = "/api/docs", "nested-interactive: "
 MOST_PAGES = 80
@@ -76,9 +73,7 @@ def house(server: Serve) -> House:
 
 async def talk(context: BrowserContext, house: House) -> Visitor:
     """Alice at the console, with something said, a file sent, and an answer."""
-    alice = await Visitor.arrive(context, house.url)
-    await alice.connect("alice", house.key("alice"))
-    await alice.is_in("alice", "operator")
+    alice = await Visitor.enter(context, house, "alice")
     await alice.say(SCRIPT)
     await expect(alice.messages).to_have_count(2)
     return alice
@@ -87,8 +82,10 @@ async def talk(context: BrowserContext, house: House) -> Visitor:
 def upload(house: House) -> None:
     """A file of alice's."""
     headers = {"Authorization": f"Bearer {house.key('alice')}"}
-    file = {"file": ("dot.png", base64.b64decode(DOT), "image/png")}
-    answer = httpx.post(f"{house.url}/v1/media/upload", headers=headers, files=file)
+    file = {"file": ("dot.png", samples.png())}
+    answer = httpx.post(
+        f"{house.url}/v1/media/upload", headers=headers, files=file, trust_env=False
+    )
     assert answer.status_code < 300, answer.text
 
 
