@@ -164,8 +164,9 @@ async def test_a_line_that_has_held_is_dialled_again_soon_however_often_it_break
     lines: list[WebSocketRoute] = []
     await page.route_web_socket("**/admin/ws", lambda line: lines.append(line))
     await page.add_init_script("Math.random = () => 0.99")  # of full jitter, the longest delay
-    await page.clock.install()
+    await page.clock.install(time=0)
     await shown.open()
+    await page.clock.pause_at(3600)  # from here on time passes only as told
     for _ in range(3):
         await page.clock.run_for(5000)
         await lines[-1].close(code=1011)

@@ -36,6 +36,7 @@ export class Actions {
 
   /** Whatever was asked is not asked any more. */
   clear() {
+    this.#parts.dialog.close("");
     this.#parts.name.value = "";
   }
 

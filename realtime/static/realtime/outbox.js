@@ -44,7 +44,7 @@ export class Outbox {
   /** Empty it; answers what was not sent, as far as `messages`, those of `key`, can tell. */
   clear(key, messages) {
     const open = this.open(key, messages);
-    const unsent = this.#entries.filter((entry) => (open.includes(entry) && !entry.settled));
+    const unsent = this.#entries.filter((entry) => entry.dropped || (open.includes(entry) && !entry.settled));
     this.#entries = [];
     return unsent;
   }

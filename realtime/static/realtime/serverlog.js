@@ -33,6 +33,7 @@ export class ServerLog {
     list.replaceChildren();
     this.#paused = [];
     this.#following = false;
+    pause.setAttribute("aria-pressed", "false");
     state.textContent = "";
     panel.hidden = true;
     panel.open = false;

@@ -44,7 +44,7 @@ export class Uploads {
   /** What is ready, for chat.send; what has failed stays on the list. */
   take() {
     const ready = [...this.#entries].filter(({ path }) => path);
-    this.clear();
+    for (const entry of ready) this.#drop(entry);
     return ready.map(({ path, filename }) => ({ path, filename }));
   }
 
