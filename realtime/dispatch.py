@@ -164,7 +164,9 @@ class Dispatch:
         try:
             await in_thread(_arrive, arrival, self._node)
         except BaseException:
-            self.present.pop(arrival.connection, None)
+            left = self.present.pop(arrival.connection, None) is None
+            if before is not None and not left:  # the connection goes on as who it was
+                self.present[arrival.connection] = before
             raise
         self._showing.touch(one.principal.account for one in (before, arrival) if one)
 

@@ -63,15 +63,16 @@ class Runs:
     def queue(self, sent: Sent, send: Callable[[], Awaitable[Sent]]) -> asyncio.Future[Answer]:
         """The answer to a message that waits for the end of a run (`busy`) and is sent again then.
 
-        Raises ResourceExhausted.
+        Those that wait take their turns in the order in which they came. Raises ResourceExhausted.
         """
         key = (sent.run.account if sent.run else "", sent.session_key)
         line = self._queued.setdefault(key, [])
         if len(line) >= MOST_QUEUED:
             raise ResourceExhausted(f"{MOST_QUEUED} messages wait for this session already")
         queued = _Queued(self._end_of(sent))
+        ahead = line[-1].task if line else None
         line.append(queued)
-        queued.task = asyncio.create_task(self._take_turn(queued, send))
+        queued.task = asyncio.create_task(self._take_turn(queued, ahead, send))
         queued.task.add_done_callback(lambda done: self._leave_line(key, queued))
         return queued.task
 
@@ -82,7 +83,14 @@ class Runs:
         if queued.task is not None and not queued.task.cancelled():
             queued.task.exception()  # an asker that went away does not read it
 
-    async def _take_turn(self, queued: _Queued, send: Callable[[], Awaitable[Sent]]) -> Answer:
+    async def _take_turn(
+        self,
+        queued: _Queued,
+        ahead: asyncio.Task[Answer] | None,
+        send: Callable[[], Awaitable[Sent]],
+    ) -> Answer:
+        if ahead is not None:  # answered: its own run is over as well
+            await asyncio.wait([ahead])
         while True:
             with contextlib.suppress(InternalFault):  # how the other run ended is not our matter
                 await queued.end

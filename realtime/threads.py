@@ -18,6 +18,8 @@ R = TypeVar("R")
 _POOL = ThreadPoolExecutor(max_workers=8, thread_name_prefix="gateway-db")
 # What keeps the process alive and informed must not queue behind what peers ask for.
 _HOUSE = ThreadPoolExecutor(max_workers=2, thread_name_prefix="gateway-house")
+# A bucket far away may take seconds for one piece of a file.
+_FILES = ThreadPoolExecutor(max_workers=8, thread_name_prefix="gateway-files")
 
 
 async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -31,6 +33,11 @@ async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwar
 async def housekeeping(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """As `in_thread`, for the process's own work: lease, announcements, the ends of runs."""
     return await _run(_HOUSE, functools.partial(function, *args, **kwargs))
+
+
+async def reading(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """As `in_thread`, for the content of stored files: nobody's request waits behind a download."""
+    return await _run(_FILES, functools.partial(function, *args, **kwargs))
 
 
 async def _run(pool: ThreadPoolExecutor, function: Callable[[], R]) -> R:

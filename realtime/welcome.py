@@ -112,7 +112,6 @@ def page(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "title": "First steps",
-        "base": base,
         "lines": lines(base),
         "going_live": going_live(),
         "shows_state": principal.is_superuser,

@@ -12,7 +12,7 @@ from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header
 
 from realtime.core.errors import NotFound, RangeRefused
-from realtime.threads import in_thread
+from realtime.threads import reading
 from sessions_app.models import Media
 from sessions_app.services import media_files, media_types
 
@@ -84,9 +84,9 @@ class _Pieces:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         left = self._length
-        await in_thread(self._file.seek, self._start)
+        await reading(self._file.seek, self._start)
         while left:
-            data = await in_thread(self._file.read, min(CHUNK_BYTES, left))
+            data = await reading(self._file.read, min(CHUNK_BYTES, left))
             if not data:
                 raise EOFError("the stored file is shorter than its row says")
             left -= len(data)

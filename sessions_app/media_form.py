@@ -65,5 +65,6 @@ def read(request: HttpRequest) -> tuple[UploadedFile[Any], str]:
 def _parse(form: _Form) -> Any:
     try:
         return form.parse()
-    except (MultiPartParserError, SuspiciousOperation, ValueError):
+    # LookupError: the form names a coding as its charset that is none of text.
+    except (MultiPartParserError, SuspiciousOperation, ValueError, LookupError):
         raise InvalidParams(BAD_FORM) from None

@@ -43,6 +43,9 @@ class NewKeyForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         if "user" in self.fields:  # absent where a key is only shown
             self.fields["user"].required = True
+            boxes = self.fields["expires_at"].widget.widgets  # which Django leaves without labels
+            for box, name in zip(boxes, ("date", "time"), strict=True):
+                box.attrs["aria-label"] = f"Expires at, {name}"
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or {}

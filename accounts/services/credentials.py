@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import Account, ApiKey, Pairing, RefreshFamily, User, user_handle
-from accounts.services import agents, devices, identity, keys, pairing, tokens
+from accounts.services import agents, devices, identity, keys, pairing, staff, tokens
 from accounts.services.pairing_words import check_user_id
 from realtime.core.credentials import ConnectToken, PendingPairing
 from realtime.core.errors import BadCredentials, Revoked
@@ -67,8 +67,8 @@ def check(*, principal: Principal) -> None:
         raise Revoked
 
 
-def _authority(principal: Principal) -> tuple[str, str, str]:
-    return principal.account, principal.id, principal.role
+def _authority(principal: Principal) -> tuple[str, str, str, bool]:
+    return principal.account, principal.id, principal.role, principal.is_superuser
 
 
 def _gateway(token: str, user_id: str) -> Principal | None:
@@ -132,6 +132,8 @@ def _again(principal: Principal) -> Principal | None:
         families = RefreshFamily.objects.filter(revoked_at=None).select_related("user")
         family = families.filter(pk=kinds["family"]).first()
         return tokens.principal_of(family) if family else None
+    if "session" in kinds:
+        return staff.again(kinds["session"])
     return _session_again(principal)
 
 

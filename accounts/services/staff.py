@@ -46,6 +46,22 @@ def recognise(*, credential: StaffSession) -> Principal:
     return principal
 
 
+def again(handle: str) -> Principal | None:
+    """Who the session behind this handle of a principal is of by now; None when it has ended.
+
+    By a look at all keys: what could be looked up must not be written into a handle, and only the
+    admin's own users have sessions.
+    """
+    keys = Session.objects.values_list("pk", flat=True)
+    key = next((key for key in keys if _handle(key) == f"session:{handle}"), None)
+    if key is None:
+        return None
+    try:
+        return recognise(credential=StaffSession(session_key=key))
+    except (BadCredentials, RoleTooLow):
+        return None
+
+
 @receiver(post_delete, sender=Session)
 def _ended(sender: Any, instance: Session, **kwargs: Any) -> None:
     if SESSION_KEY in instance.get_decoded():  # else nobody was logged in

@@ -96,9 +96,10 @@ export class GatewayClient {
 
   /** Connect; while reconnecting: without waiting for the next attempt. */
   start() {
-    if (this.#state === "idle" || this.#state === "stopped") this.#become("connecting");
-    else if (this.#state !== "reconnecting") return;
-    this.#dial();
+    const back = this.#state === "reconnecting";
+    if (!back && this.#state !== "idle" && this.#state !== "stopped") return;
+    this.#dial(); // first, for a listener may stop it
+    if (!back) this.#become("connecting");
   }
 
   stop() {
@@ -232,9 +233,9 @@ export class GatewayClient {
       // Anything else (asked too often, no answer) is no decision: ask again.
     }
     if (status === "approved") {
-      this.#emit("pairing", { status });
-      this.#become("connecting");
       this.#dial(); // a waiting socket is not upgraded: a new one shows the sender_id
+      this.#become("connecting");
+      this.#emit("pairing", { status });
     } else if (status === "expired") {
       this.#device.forget();
       this.#emit("pairing", { status });

@@ -12,6 +12,7 @@ export interface SocketLike {
   onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
   send(text: string): void;
   close(code?: number, reason?: string): void;
 }

@@ -116,6 +116,7 @@ export class ResilientSocket {
     socket.onmessage = ({ data }) => {
       if (current() && typeof data === "string") this.#handlers.received(data);
     };
+    socket.onerror = () => {}; // a close follows; unheard, it would end an older Node
     socket.onclose = ({ code, reason }) => this.#lose(attempt, code, reason);
   }
 

@@ -66,12 +66,12 @@ class Handshake:
         return token.strip() if kind.lower() == "bearer" else ""
 
     def cookie(self, name: str) -> str:
-        """The value of a cookie, or ""; of several by that name the first, as Django's."""
-        for part in self.headers.get("cookie", "").split(";"):
-            key, _, value = part.strip().partition("=")
-            if key == name:
-                return value.strip('"')
-        return ""
+        """The value of a cookie, or ""; of several by that name the last, as Django's: both doors
+        must mean the same person.
+        """
+        parts = (part.partition("=") for part in self.headers.get("cookie", "").split(";"))
+        found = [value.strip().strip('"') for key, _, value in parts if key.strip() == name]
+        return found[-1] if found else ""
 
     @property
     def user_agent(self) -> str:

@@ -65,15 +65,20 @@ class BodyCap:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = scope["path"]
-        limit = next((one for one in self._limits if path.startswith(one.prefix)), self._default)
+        limit = self._limit_of(scope)
         capped = _Capped(scope, receive, send, limit, self._pace)
-        if limit.credentials and scope["method"] not in BODILESS and not _shown(scope, limit):
+        if limit.credentials and not _shown(scope, limit):
             await capped.refuse(401, "credentials are required")
         elif _declared(scope["headers"]) > limit.most:
             await capped.refuse(limit.status, limit.message)
         else:
             await self._guarded(scope, capped)
+
+    def _limit_of(self, scope: Any) -> Limit:
+        if scope.get("method") in BODILESS:  # such a request may bring a body all the same
+            return self._default
+        path = scope["path"]
+        return next((one for one in self._limits if path.startswith(one.prefix)), self._default)
 
     async def _guarded(self, scope: Any, capped: _Capped) -> None:
         try:

@@ -18,6 +18,7 @@ class EventInline(admin.TabularInline):
     """The end of the log; the page shows a session only to whom AccountAdmin lets it."""
 
     model = SessionEvent
+    template = "admin/sessions_app/events.html"
     fields = ("seq", "kind", "author", "content", "shown_run", "created_at")
     readonly_fields = fields
     ordering = ("seq",)

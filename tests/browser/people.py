@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
+from tests.browser.conftest import House
+
 CODE = re.compile(r"^[A-HJ-NP-Z2-9]{8}$")  # PROTOCOLS.md 2.5
 
 
@@ -22,6 +24,16 @@ class Visitor:
         page = await context.new_page()
         await page.goto(f"{url}/{query}")
         return cls(page, url)
+
+    @classmethod
+    async def enter(
+        cls, context: BrowserContext, house: House, name: str, role: str = "operator"
+    ) -> Visitor:
+        """At the console and in, with a key of this person's own."""
+        visitor = await cls.arrive(context, house.url)
+        await visitor.connect(name, house.key(name))
+        await visitor.is_in(name, role)
+        return visitor
 
     async def connect(self, user: str, token: str = "") -> None:
         """In with a token; without one to the pairing page, which shows a code."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from playwright.async_api import Locator, Page, WebSocket, expect
+from playwright.async_api import Locator, Page, WebSocket, WebSocketRoute, expect
 
 from tests.browser.conftest import House, NewContext, Watch
 from tests.browser.people import Administrator
@@ -107,7 +107,8 @@ async def test_pairings_come_and_go_without_a_reload_and_without_disturbing(
         await expect(page.locator(".messagelist")).to_contain_text(
             "Approved browser device of dora"
         )
-        assert (await first.ask("browser.pairing.status", sender_id=sender(first)))["status"]
+        answer = await first.ask("browser.pairing.status", sender_id=sender(first))
+        assert answer["status"] == "approved"
 
     tab = await page.context.new_page()
     await tab.goto(f"{house.url}/admin/")
@@ -153,6 +154,26 @@ async def test_connections_are_live_a_word_reaches_one_and_a_restart_is_outlived
     house.server.start()
     await expect(shown.mark).to_have_text("Live", timeout=20_000)
     await expect(shown.row("alice")).to_have_count(0)
+
+
+async def test_a_line_that_has_held_is_dialled_again_soon_however_often_it_breaks(
+    house: House, new_context: NewContext
+) -> None:
+    shown = await boss_at(house, new_context, CONNECTIONS)
+    page = shown.page
+    lines: list[WebSocketRoute] = []
+    await page.route_web_socket("**/admin/ws", lambda line: lines.append(line))
+    await page.add_init_script("Math.random = () => 0.99")  # of full jitter, the longest delay
+    await page.clock.install(time=0)
+    await shown.open()
+    await page.clock.pause_at(3600)  # from here on time passes only as told
+    for _ in range(3):
+        await page.clock.run_for(5000)
+        await lines[-1].close(code=1011)
+        await expect(shown.mark).to_have_text("Not live, retrying")
+        await page.clock.run_for(1000)
+        await expect(shown.mark).to_have_text("Live")
+    assert len(lines) == 4
 
 
 async def test_without_scripts_and_on_a_telephone_the_buttons_do_the_same(

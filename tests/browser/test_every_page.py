@@ -7,7 +7,6 @@ Nothing serious by axe-core in light and dark, no CSP violation and no console e
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import re
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import httpx
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
+from tests import samples
 from tests.browser.axe import findings
 from tests.browser.conftest import PASSWORD, House, NewContext, Watch
 from tests.browser.people import Administrator, Visitor
@@ -52,9 +52,6 @@ for name in ("edge_1", "e" * 255, {SCRIPT!r}):
 commands.cancel(principal=chief, command_id=last.pk)
 bulk.start(principal=chief, pattern="*", **asked)
 """
-DOT = (  # an image of one pixel
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
-)
 # Swagger UI's own structure: a button for copying within the button that unfolds.
 NOT_OURS = "/api/docs", "nested-interactive: "
 MOST_PAGES = 80
@@ -82,9 +79,7 @@ def house(server: Serve) -> House:
 
 async def talk(context: BrowserContext, house: House) -> Visitor:
     """Alice at the console, with something said, a file sent, and an answer."""
-    alice = await Visitor.arrive(context, house.url)
-    await alice.connect("alice", house.key("alice"))
-    await alice.is_in("alice", "operator")
+    alice = await Visitor.enter(context, house, "alice")
     await alice.say(SCRIPT)
     await expect(alice.messages).to_have_count(2)
     return alice
@@ -93,8 +88,10 @@ async def talk(context: BrowserContext, house: House) -> Visitor:
 def upload(house: House) -> None:
     """A file of alice's."""
     headers = {"Authorization": f"Bearer {house.key('alice')}"}
-    file = {"file": ("dot.png", base64.b64decode(DOT), "image/png")}
-    answer = httpx.post(f"{house.url}/v1/media/upload", headers=headers, files=file)
+    file = {"file": ("dot.png", samples.png())}
+    answer = httpx.post(
+        f"{house.url}/v1/media/upload", headers=headers, files=file, trust_env=False
+    )
     assert answer.status_code < 300, answer.text
 
 

@@ -127,6 +127,16 @@ async def test_who_is_revoked_on_arrival_is_not_present(node, alice, monkeypatch
     assert await rows() == set()
 
 
+async def test_who_stays_after_a_failed_change_of_identity_stays_present(node, alice, monkeypatch):
+    await node.services.arrive(arrival(alice, "c1"))
+    with monkeypatch.context() as broken:
+        broken.setattr("realtime.dispatch.credentials.check", lambda principal: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await node.services.arrive(arrival(alice, "c1"))
+    await node.services.reconcile()
+    assert await rows() == {"c1"}
+
+
 async def test_presence_that_others_swept_is_written_again(node, alice):
     await node.services.arrive(arrival(alice, "c1"))
     await in_thread(lambda: Presence.objects.all().delete())

@@ -222,6 +222,38 @@ async def test_a_message_that_came_second_again_waits_again(runs, agent, records
     assert line.calls == 2
 
 
+async def test_what_waits_takes_turns_in_the_order_it_came(runs, agent, sent):
+    order = []
+
+    def line(name, steps):
+        async def send():
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            order.append(name)
+            return sent("done")
+
+        return send
+
+    runs.answer(sent())
+    waiting = [runs.queue(sent("busy"), line(steps, steps)) for steps in (9, 5, 0)]
+    agent.gate.set()
+    await asyncio.gather(*waiting)
+    assert order == [9, 5, 0]
+
+
+async def test_a_refusal_does_not_hold_up_who_comes_next(runs, agent, sent):
+    async def refused():
+        raise Revoked
+
+    runs.answer(sent())
+    first = runs.queue(sent("busy"), refused)
+    second = runs.queue(sent("busy"), Line(sent, "done"))
+    agent.gate.set()
+    assert await second == {}
+    with pytest.raises(Revoked):
+        await first
+
+
 async def test_how_the_other_run_ended_is_no_matter(runs, agent, sent):
     first = runs.answer(sent())
     second = runs.queue(sent("busy"), Line(sent, "done"))

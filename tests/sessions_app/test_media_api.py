@@ -75,7 +75,7 @@ def post(client: Client) -> Post:
     def send(*parts: bytes, path: str = UPLOADS[2], **options: Any) -> Any:
         body = options.pop("body", None) or samples.form(*parts)
         kind = options.pop("kind", samples.FORM_TYPE)
-        return client.post(path, body, content_type=kind, **options)
+        return client.generic("POST", path, body, kind, **options)
 
     return send
 
@@ -185,6 +185,7 @@ def test_a_cookie_opens_no_upload(accounts: None) -> None:
 INVALID = "file too large or invalid multipart form"
 BROKEN = {
     "no form": ({"body": b"{}", "kind": "application/json"}, INVALID),
+    "no text encoding": ({"kind": f"{samples.FORM_TYPE}; charset=rot13"}, INVALID),
     "no boundary": ({"body": b"x", "kind": "multipart/form-data"}, INVALID),
     "another boundary": ({"kind": "multipart/form-data; boundary=other"}, INVALID),
     "cut in the file": ({"body": samples.form(samples.part(samples.png()))[:150]}, INVALID),

@@ -315,6 +315,22 @@ test("an approved device comes back on a new socket with its sender_id", async (
   assert.deepEqual(heard("resumed"), []);
 });
 
+for (const [name, stops] of Object.entries({
+  pairing: ({ status }) => status === "approved",
+  state: ({ state, previous }) => state === "connecting" && previous === "pairing",
+})) {
+  test(`stopped by a listener of ${name} at the approval, it dials no more`, async () => {
+    await dialled();
+    client.on(name, (detail) => stops(detail) && client.stop());
+    await Socket.last.answer(PENDING);
+    await clock.advance(3000);
+    await Socket.last.answer({ status: "approved" });
+    assert.equal(client.state, "stopped");
+    assert.equal(Socket.sockets.length, 1);
+    assert.equal(clock.waiting, 0);
+  });
+}
+
 test("a denied pairing stops and forgets the device", async () => {
   await dialled();
   await Socket.last.answer(PENDING);

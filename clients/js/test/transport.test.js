@@ -85,6 +85,15 @@ test("after 1012 the next attempt comes soon, whatever failed before", async () 
   assert.deepEqual(seen.at(-1), { code: 1012, reason: "restarting", delayMs: 1000 });
 });
 
+test("an error is heard, for in some Nodes one that nobody hears ends the program", async () => {
+  make().start();
+  await settle();
+  Socket.last.onerror({ type: "error" });
+  assert.equal(transport.running, true);
+  await Socket.last.drop();
+  assert.deepEqual(delays(), [1000]);
+});
+
 test("a permanent code ends it", async () => {
   make().start();
   await settle();

@@ -34,6 +34,12 @@ export class Actions {
     this.#chat = chat;
   }
 
+  /** Whatever was asked is not asked any more. */
+  clear() {
+    this.#parts.dialog.close("");
+    this.#parts.name.value = "";
+  }
+
   #close(back) {
     this.#parts.menu.open = false;
     if (back) this.#parts.menu.querySelector("summary").focus();

@@ -23,6 +23,7 @@ let over = false;
 const socket = new ResilientSocket(
   {
     opened: () => {
+      socket.settled();
       say("live", "Live");
       refresh(); // what changed while nobody told us
     },

@@ -82,6 +82,7 @@ function leave(error) {
   conversation.clear();
   sessions.clear();
   serverLog.clear();
+  actions.clear();
   $("announcement").hidden = true;
   log.clear();
   if (error) log.add("stopped", error.message);

@@ -4,7 +4,7 @@
  * The stored history is the truth: it is read on opening, after every run and after a reconnect.
  */
 
-import { newId } from "../client/gateway.js";
+import { Outbox } from "./outbox.js";
 import { Runs } from "./runs.js";
 
 const AGENT = "default";
@@ -15,7 +15,7 @@ export class Conversation {
   #parts; // { transcript, tell(text), changed(): a run began or ended, restore(entries) }
   #key = "";
   #messages = [];
-  #outgoing = []; // { text, media, before, lost, settled }
+  #outbox = new Outbox();
   #runs = new Runs();
   #unwatch = null;
   #reading = false;
@@ -25,6 +25,7 @@ export class Conversation {
     this.#client = client;
     this.#parts = parts;
     client.on("state", () => this.redraw());
+    client.on("dropped", ({ params }) => this.#outbox.drop(params.messageId));
   }
 
   get key() {
@@ -50,7 +51,7 @@ export class Conversation {
     this.#reading = true;
     const key = this.#key;
     const done = this.#runs.done();
-    const settled = this.#outgoing.filter((entry) => entry.settled);
+    const settled = this.#outbox.settled();
     try {
       const read = await this.#read(key);
       if (key === this.#key) this.#adopt(read, done, settled);
@@ -67,19 +68,19 @@ export class Conversation {
   /** Offline, it waits in the client's queue; a repetition is recognised by its `messageId`. */
   async send(text, media = []) {
     const key = this.#key;
-    const entry = { text, media, before: this.#shown().filter((item) => isOf(item, { text, media })).length };
-    this.#outgoing.push(entry);
+    const entry = this.#outbox.add(key, text, media, this.#shown());
     this.#parts.tell("");
     this.redraw();
-    const params = { sessionKey: key, agentId: AGENT, message: text, messageId: newId(), stream: true };
+    const params = { sessionKey: key, agentId: AGENT, message: text, messageId: entry.id, stream: true };
     if (media.length) params.media = media;
     try {
       const { injected } = await this.#client.request("chat.send", params, { queue: true });
       entry.settled = true;
-      if (injected && key === this.#key) this.#parts.tell("Passed on to the running answer.");
+      if (key !== this.#key) this.#outbox.forget(entry); // the history says it when it is opened
+      else if (injected) this.#parts.tell("Passed on to the running answer.");
     } catch (error) {
       entry.lost = true; // whether it was stored, the history says
-      if (key !== this.#key) return;
+      if (key !== this.#key) return; // given back when its session is opened again
       this.#parts.tell(error.message);
       await this.refresh();
     }
@@ -96,7 +97,11 @@ export class Conversation {
   /** An `agent` event. Runs of other sessions are followed too, but not shown. */
   heard(event) {
     const news = this.#runs.hear(event);
-    if (news === "" || event.sessionKey !== this.#key) return;
+    if (news === "") return;
+    if (event.sessionKey !== this.#key) {
+      if (news === "ended") this.#runs.forget(event.runId); // the history has it when it is opened
+      return;
+    }
     if (news === "ended") this.#ended(event);
     this.redraw();
     if (news === "goes on") return;
@@ -114,7 +119,7 @@ export class Conversation {
 
   /** Nothing of this person stays on the screen; what was not sent yet is handed back. */
   clear() {
-    const unsent = this.#outgoing.filter((entry) => !this.#isStored(entry));
+    const unsent = this.#outbox.clear(this.#key, this.#messages);
     this.#leave("");
     this.#runs.clear();
     this.#parts.tell("");
@@ -127,7 +132,6 @@ export class Conversation {
     this.#unwatch = key ? this.#client.watch(key) : null;
     this.#key = key;
     this.#messages = [];
-    this.#outgoing = [];
   }
 
   async #read(key) {
@@ -145,9 +149,7 @@ export class Conversation {
   #adopt({ messages, runId }, done, settled) {
     this.#messages = messages;
     this.#runs.adopt(this.#key, runId, done);
-    const open = this.#outgoing.filter((entry) => !this.#isStored(entry) && !settled.includes(entry));
-    this.#outgoing = open.filter((entry) => !entry.lost);
-    const lost = open.filter((entry) => entry.lost);
+    const lost = this.#outbox.adopt(this.#key, messages, settled);
     if (lost.length) this.#parts.restore(lost);
     this.redraw();
     this.#parts.changed();
@@ -158,20 +160,17 @@ export class Conversation {
     if (type === "run.cancelled") this.#parts.tell("Aborted.");
   }
 
-  #isStored(entry) {
-    return this.#messages.filter((message) => isOf(message, entry)).length > entry.before;
-  }
-
   #shown() {
-    const waiting = this.#outgoing.filter((entry) => !this.#isStored(entry));
-    return [...this.#messages, ...waiting.map(({ text, media }) => ({ role: "user", content: text, waits: true, media }))];
+    const waiting = this.#outbox.open(this.#key, this.#messages);
+    const said = waiting.map(({ text, media, settled }) => ({ role: "user", content: text, waits: !settled, media }));
+    return [...this.#messages, ...said];
   }
 
   redraw() {
     const offline = this.#client.state !== "ready" || !navigator.onLine;
     const items = this.#shown().map(({ role, content, media_refs: media = [], partial, waits, media: files = [] }) => ({
       role,
-      content: waits ? [content, ...files.map(({ filename }) => filename)].filter(Boolean).join("\n") : content,
+      content: [content, ...files.map(({ filename }) => filename)].filter(Boolean).join("\n"),
       media,
       waiting: Boolean(waits) && (offline || !this.runId),
       note: partial ? "Aborted" : waits && offline ? "Waits for the connection" : "",
@@ -182,12 +181,4 @@ export class Conversation {
     }
     this.#parts.transcript.show(items);
   }
-}
-
-/** Whether a message is what an outgoing entry became, or an entry like it. */
-function isOf({ role, content, media_refs: refs, media: waiting }, { text, media }) {
-  if (role !== "user") return false;
-  if (!media.length) return content === text;
-  const ids = (refs ?? waiting ?? []).map(({ id, path }) => path ?? id);
-  return media.every(({ path }) => ids.includes(path));
 }

@@ -49,6 +49,10 @@ export class Runs {
     for (const run of this.#runs.values()) run.partial = true;
   }
 
+  forget(runId) {
+    this.#runs.delete(runId);
+  }
+
   clear() {
     this.#runs.clear();
   }

@@ -29,11 +29,14 @@ export class ServerLog {
   }
 
   clear() {
-    this.#parts.list.replaceChildren();
+    const { panel, list, pause, state } = this.#parts;
+    list.replaceChildren();
     this.#paused = [];
     this.#following = false;
-    this.#parts.panel.hidden = true;
-    this.#parts.panel.open = false;
+    pause.setAttribute("aria-pressed", "false");
+    state.textContent = "";
+    panel.hidden = true;
+    panel.open = false;
   }
 
   async #follow() {

@@ -41,10 +41,10 @@ export class Uploads {
     for (const { path, filename } of media) this.#done(this.#enter({ filename }), path);
   }
 
-  /** What is ready, for chat.send; the list is empty afterwards. */
+  /** What is ready, for chat.send; what has failed stays on the list. */
   take() {
     const ready = [...this.#entries].filter(({ path }) => path);
-    this.clear();
+    for (const entry of ready) this.#drop(entry);
     return ready.map(({ path, filename }) => ({ path, filename }));
   }
 
@@ -67,10 +67,9 @@ export class Uploads {
     bar.hidden = true;
     end.type = "button";
     end.className = "quiet";
-    end.textContent = "Remove";
-    end.setAttribute("aria-label", `Remove ${entry.filename}`);
     end.addEventListener("click", () => this.#drop(entry));
     entry.item.append(name, bar, text, end);
+    this.#word(entry, "Remove");
     this.#entries.add(entry);
     this.#parts.list.append(entry.item);
     this.#parts.changed();
@@ -78,13 +77,12 @@ export class Uploads {
   }
 
   async #send(entry) {
-    const [, bar, text, end] = entry.item.children;
+    const [, bar, text] = entry.item.children;
     Object.assign(entry, { abort: new AbortController(), failed: false });
     bar.hidden = false;
     bar.removeAttribute("value");
     text.textContent = size(entry.file.size);
-    end.textContent = "Cancel";
-    end.setAttribute("aria-label", `Cancel the upload of ${entry.filename}`);
+    this.#word(entry, "Cancel", "Cancel the upload of");
     this.#parts.changed();
     const onProgress = ({ loaded, total }) => Object.assign(bar, { max: total, value: loaded });
     try {
@@ -97,24 +95,22 @@ export class Uploads {
   }
 
   #done(entry, path) {
-    const [, bar, text, end] = entry.item.children;
+    const [, bar, text] = entry.item.children;
     entry.path = path;
     bar.hidden = true;
     text.textContent = entry.file ? size(entry.file.size) : "";
-    end.textContent = "Remove";
-    end.setAttribute("aria-label", `Remove ${entry.filename}`);
+    this.#word(entry, "Remove");
     entry.item.classList.add("ready");
     this.#parts.changed();
   }
 
   #fail(entry, why, again) {
-    const [, bar, text, end] = entry.item.children;
+    const [, bar, text] = entry.item.children;
     entry.failed = true;
     entry.item.classList.add("failed");
     bar.hidden = true;
     text.textContent = why;
-    end.textContent = "Remove";
-    end.setAttribute("aria-label", `Remove ${entry.filename}`);
+    this.#word(entry, "Remove");
     this.#parts.tell(`${entry.filename} ${why}`);
     this.#parts.changed();
     if (again) this.#offer(entry);
@@ -131,6 +127,13 @@ export class Uploads {
       this.#send(entry);
     });
     entry.item.append(button);
+  }
+
+  /** What the entry's button does, now. */
+  #word(entry, verb, aloud = verb) {
+    const end = entry.item.querySelector("button");
+    end.textContent = verb;
+    end.setAttribute("aria-label", `${aloud} ${entry.filename}`);
   }
 
   #drop(entry) {

@@ -236,7 +236,7 @@ def test_a_key_without_a_user_is_ended_by_an_admin_of_its_account(
         {"owner_id": "x" * 256},
         {"expires_at": timezone.now() - dt.timedelta(seconds=1)},
     ],
-    ids=str,
+    ids=",".join,
 )
 def test_words_that_no_row_could_hold_are_refused(owner: Principal, fields: Any) -> None:
     with pytest.raises(InvalidParams):

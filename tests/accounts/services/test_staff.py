@@ -11,9 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.services import staff
+from accounts.services import credentials, staff
 from realtime.core.credentials import StaffSession
-from realtime.core.errors import BadCredentials, RoleTooLow
+from realtime.core.errors import BadCredentials, Revoked, RoleTooLow
 from realtime.core.principal import Principal
 
 
@@ -76,6 +76,27 @@ def test_the_end_of_a_session_is_told_to_its_pages_only(
         client.force_login(root, backend="django.contrib.auth.backends.ModelBackend")
     assert mine <= shut()
     assert not theirs & shut()
+
+
+@pytest.mark.parametrize("end", ["log-out", "log-out everywhere", "no staff", "no superuser"])
+def test_what_ended_while_the_page_was_connecting_closes_it(
+    root: User, at_admin: Any, end: str
+) -> None:
+    client = at_admin(root)
+    at_admin(root)  # another log-in of the same person changes nothing
+    who = recognised(client)
+    credentials.check(principal=who)
+    if end == "log-out":
+        client.logout()
+    elif end == "log-out everywhere":
+        root.end_sessions()
+    elif end == "no staff":
+        User.objects.filter(pk=root.pk).update(is_staff=False)
+    else:
+        root.memberships.update_or_create(account=root.home(), defaults={"role": "owner"})
+        User.objects.filter(pk=root.pk).update(is_superuser=False)
+    with pytest.raises(Revoked):
+        credentials.check(principal=who)
 
 
 def test_a_visitors_session_is_nobodys(client: Client, db: None, shut: Any) -> None:

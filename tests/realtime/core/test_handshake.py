@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.http.cookie import parse_cookie
 
 from realtime.core.handshake import Handshake
 
@@ -123,6 +124,22 @@ def test_only_a_bearer_is_a_token(header, token):
 )
 def test_hosts_follow_the_rule_of_allowed_hosts(host, allowed, passes):
     assert Handshake(path="/", headers={"host": host}).host_allowed(allowed) is passes
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        (b"sessionid=abc", "abc"),
+        (b'theme=dark;sessionid = "abc" ', "abc"),
+        (b"sessionid=first; sessionid=last", "last"),
+        (b"xsessionid=abc; sessionid2=abc", ""),
+        (b"sessionid", ""),
+        (b"", ""),
+    ],
+)
+def test_a_cookie_is_read_as_django_reads_it(header, value):
+    assert request((b"cookie", header)).cookie("sessionid") == value
+    assert parse_cookie(header.decode()).get("sessionid", "") == value
 
 
 def test_the_query_keeps_blank_values_and_is_never_shown():

@@ -203,6 +203,13 @@ async def test_who_only_asks_needs_none(peer, method):
     assert (await peer.answer()).status == 200
 
 
+@pytest.mark.parametrize("shown", [{}, {"X_Key": "whatever"}])
+async def test_who_only_asks_brings_no_large_body(peer, reader, shown):
+    peer.request("/door/x", "GET", Content_Length="101", **shown)
+    assert (await peer.answer()).status == 413, "100 bytes are what every path takes"
+    assert reader.calls == 0
+
+
 # --- slow bodies ---
 
 
