@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from realtime.core import acks, addresses, events, wire
 from realtime.core.credentials import AgentSecret, Credential, bearer_of
 from realtime.core.effects import Ask, Call, Effects, Join, Send, SendText, Touch
-from realtime.core.errors import GatewayError, MalformedFrame, Replaced
+from realtime.core.errors import GatewayError, MalformedFrame, OriginRefused, Replaced
 from realtime.core.events import Event
 from realtime.core.handshake import Handshake
 from realtime.core.operations import HoldAgent, ReportStatus, TakeCommands
@@ -55,7 +55,13 @@ class EdgeProtocol(Protocol):
     # --- conversation ---
 
     def handshake(self, request: Handshake) -> Credential:
-        """What is missing is judged with the rest: every failure at the door counts (1.6)."""
+        """What is missing is judged with the rest: every failure at the door counts (1.6).
+
+        An agent is no page: whoever names an Origin, ours too, is none (RELIABILITY.md I18).
+        Raises OriginRefused.
+        """
+        if "origin" in request.headers:
+            raise OriginRefused("agents send no Origin")
         asked = request.query.get("edge_agent_id", "")
         named = request.headers.get("x-edge-agent-id", "")
         self._agent_id = asked or named

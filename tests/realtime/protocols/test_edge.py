@@ -8,8 +8,9 @@ import pytest
 
 from realtime.core import operations as ops
 from realtime.core.effects import Ask, Call, Send, SendText, Touch
-from realtime.core.errors import MalformedFrame, Unavailable
+from realtime.core.errors import MalformedFrame, OriginRefused, Unavailable
 from realtime.core.events import Event
+from realtime.core.handshake import Handshake
 from realtime.core.principal import Principal
 from realtime.protocols.admin import AdminProtocol
 from realtime.protocols.edge import EdgeProtocol
@@ -32,6 +33,12 @@ def edge():
 
 def asked(effects):
     return [effect.operation for effect in effects if isinstance(effect, Ask | Call)]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://testserver", "null", ""])
+def test_an_agent_that_names_an_origin_is_a_page(edge, origin):
+    with pytest.raises(OriginRefused):
+        edge.handshake(Handshake(path="/edge/ws", headers={"host": "testserver", "origin": origin}))
 
 
 @pytest.mark.parametrize(
