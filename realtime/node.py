@@ -153,7 +153,9 @@ class Node:
         """At once after a quiet time; with many hints, one reading for what has come together."""
         await asyncio.sleep(self._rest_s)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._hinted.wait(), FOLLOW_S)
+            # Not `wait_for`: in Python 3.11 it loses a cancellation that comes with the hint.
+            async with asyncio.timeout(FOLLOW_S):
+                await self._hinted.wait()
         self._hinted.clear()
 
     async def _follow(self) -> None:
@@ -253,7 +255,7 @@ class Node:
     ) -> None:
         """`work` over and over; a failure (a database away) is told once and tried again."""
         failing = False
-        while True:
+        while not self._stopping:
             await wait()
             try:
                 await work()

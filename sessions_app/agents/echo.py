@@ -58,7 +58,8 @@ async def _ticks(turn: Turn, seconds: float) -> AsyncGenerator[str, None]:
     yield f"slow {seconds:g}:"
     while (left_s := ends_at - loop.time()) > 0:
         try:
-            text = await asyncio.wait_for(turn.injected.get(), min(step_s, left_s))
+            async with asyncio.timeout(min(step_s, left_s)):  # `wait_for` may lose an abort
+                text = await turn.injected.get()
         except TimeoutError:
             count += 1
             yield f" {count}"

@@ -133,7 +133,7 @@ def test_a_device_revoked_while_it_comes_in_is_not_left_inside() -> None:
     made = waiting()
     pairing.approve(principal=anna, code=made.code)
     *comers, revoked = at_once(
-        *[lambda: waiting(sender_id=made.sender_id)] * 6,
+        *[lambda n=n: waiting(f"10.0.0.{n}", sender_id=made.sender_id) for n in range(6)],
         lambda: pairing.revoke(principal=anna, sender_id=made.sender_id),
     )
     assert revoked == {"revoked": True}

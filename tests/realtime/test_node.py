@@ -58,6 +58,16 @@ async def test_it_is_started_once_and_leaves_nothing_behind(node):
     assert await in_thread(Node.objects.count) == 0
 
 
+async def test_a_stop_that_comes_with_a_hint_is_a_stop(node):
+    heard = []
+    await node.hub.join(TEAM, heard.append)
+    await in_thread(announce, TEAM, Event("news"))
+    await until(lambda: heard and not node._hinted.is_set())  # it waits for the next one
+    node._hinted.set()
+    async with asyncio.timeout(5):
+        await nodes.stop()
+
+
 async def test_a_start_that_failed_is_tried_again(settings, monkeypatch):
     settings.REDIS_URL = ""
 
