@@ -46,7 +46,8 @@ class Dispatcher:
         """Until a hint, or until it is time."""
         left_s = max(0.0, min(self._look_at, self._due_at) - time.monotonic())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), left_s)
+            async with asyncio.timeout(left_s):
+                await self._woken.wait()
         self._woken.clear()
 
     async def work(self) -> None:
