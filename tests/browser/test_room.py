@@ -95,7 +95,7 @@ async def test_a_file_goes_up_with_its_progress_seen_and_is_for_its_owner_alone(
     shown = alice.messages.first.get_by_role("img", name=name)
     await expect(shown).to_be_visible()
     await expect(alice.messages.first.locator("p")).to_have_text("look at this")
-    assert await shown.evaluate("image => image.decode().then(() => image.naturalWidth)") == 1
+    await expect(shown).to_have_js_property("naturalWidth", 1)  # it was fetched, and is a picture
 
     async with Client(house.server.ws_url) as wire:
         await wire.ask("connect", token=house.key("alice"))
