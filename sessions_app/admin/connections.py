@@ -21,40 +21,28 @@ from realtime.core.errors import GatewayError
 from sessions_app.models import Presence
 from sessions_app.services import nodes, presence
 
+SHOWN = (
+    "who",
+    "buttons",
+    "shown_role",
+    "protocol",
+    "address",
+    "connected",
+    "heard_of",
+    "queue",
+)
+
 
 @admin.register(Presence)
 class ConnectionAdmin(AccountAdmin):
-    list_display = (
-        "who",
-        "buttons",
-        "shown_role",
-        "protocol",
-        "address",
-        "connected",
-        "heard_of",
-        "queue",
-    )
+    list_display = SHOWN
     list_display_links = ("who",)
     list_filter = ("protocol", "role")
     list_select_related = ("account",)
     search_fields = ("id", "user", "address", "place")
     ordering = ("-since",)
     readonly_fields = ("buttons", "who", "shown_role", "connected", "heard_of", "queue")
-    fields = (
-        "who",
-        "buttons",
-        "shown_role",
-        "protocol",
-        "address",
-        "connected",
-        "heard_of",
-        "queue",
-        "place",
-        "client_id",
-        "account",
-        "node",
-        "id",
-    )
+    fields = (*SHOWN, "place", "client_id", "account", "node", "id")
     actions = ("disconnect_selected",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Presence]:

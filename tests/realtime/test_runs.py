@@ -177,7 +177,7 @@ async def test_a_run_elsewhere_is_answered_when_its_end_is_heard(runs, records, 
     ended = Event("agent", {"type": "run.completed", "runId": "r1"})
     await asyncio.sleep(0)
     runs._hub.deliver([ALICE], ended)  # while the first look is under way
-    await asyncio.sleep(0.02)
+    await until(lambda: len(records.results) == 1)  # the second look found nothing either
     runs._hub.deliver([ALICE], ended)
     assert await asyncio.wait_for(answer, 5) == {"content": "there"}
     await until(lambda: not runs._hub._members and not runs._elsewhere)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,3 +123,14 @@ def told(db: None) -> Callable[..., list[Told]]:
 def run_events(told: Callable[..., list[Told]]) -> Callable[[], list[str]]:
     """The types of the announced `agent` events, in order."""
     return lambda: [event.data["type"] for _, event in told("agent")]
+
+
+@pytest.fixture
+def folders(settings: Any, tmp_path: Path) -> Path:
+    """Storage and temporary folder of this test alone; the storage's."""
+    (tmp_path / "incoming").mkdir()
+    options = {**settings.STORAGES["media"]["OPTIONS"], "location": tmp_path / "media"}
+    row = {**settings.STORAGES["media"], "OPTIONS": options}
+    settings.STORAGES = {**settings.STORAGES, "media": row}
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "incoming"
+    return tmp_path / "media"

@@ -22,8 +22,9 @@ from realtime.core.principal import Principal
 from sessions_app.models import Media
 from sessions_app.services import media_links
 from tests import samples
-from tests.sessions_app.services.test_media import folders  # noqa: F401 - a fixture
 from tests.sessions_app.test_admin import staff
+
+pytestmark = pytest.mark.usefixtures("folders")
 
 UPLOADS = ["/api/media/upload", "/api/media/upload/", "/v1/media/upload", "/v1/media/upload/"]
 SENDER = "s" * 40
@@ -208,7 +209,7 @@ BROKEN = {
 def test_a_broken_form_is_refused_in_the_words_of_the_protocol(
     post: Post,
     alice_key: dict[str, str],
-    folders: Path,  # noqa: F811
+    folders: Path,
     case: str,
 ) -> None:
     options, message = BROKEN[case]
@@ -481,7 +482,7 @@ def test_who_has_the_content_gets_it_once(ask: Any) -> None:
     assert answer.headers["ETag"] == f'"{ask.media_id}"'
 
 
-def test_a_lost_file_is_not_found(ask: Any, folders: Path) -> None:  # noqa: F811
+def test_a_lost_file_is_not_found(ask: Any, folders: Path) -> None:
     (folders / Media.objects.get().stored_as).unlink()
     assert ask("").status_code == 404
 
@@ -492,7 +493,7 @@ def test_a_lost_file_is_not_found(ask: Any, folders: Path) -> None:  # noqa: F81
 def test_an_administrator_looks_at_uploads_and_deletes_them(
     upload: Any,
     client: Client,
-    folders: Path,  # noqa: F811
+    folders: Path,
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     media_id = upload()

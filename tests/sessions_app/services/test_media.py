@@ -33,18 +33,9 @@ from sessions_app.services import media, media_files, media_links
 from tests import samples
 from tests.sessions_app.services.test_sending import in_threads
 
+pytestmark = pytest.mark.usefixtures("folders")
+
 Store = Callable[..., Media]
-
-
-@pytest.fixture(autouse=True)
-def folders(settings: Any, tmp_path: Path) -> Path:
-    """Storage and temporary folder of this test alone; the storage's."""
-    (tmp_path / "incoming").mkdir()
-    options = {**settings.STORAGES["media"]["OPTIONS"], "location": tmp_path / "media"}
-    row = {**settings.STORAGES["media"], "OPTIONS": options}
-    settings.STORAGES = {**settings.STORAGES, "media": row}
-    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "incoming"
-    return tmp_path / "media"
 
 
 @pytest.fixture
