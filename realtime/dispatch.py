@@ -36,10 +36,10 @@ from sessions_app.services import (
     agents,
     chat,
     compaction,
-    delivery,
     overview,
     presence,
     sessions,
+    taking,
 )
 
 logger = structlog.get_logger("gateway")
@@ -81,7 +81,7 @@ SERVICES: dict[type, Service] = {
     ops.IdentifyAgent: overview.identify_agent,
     ops.ListTenants: overview.tenants,
     ops.HoldAgent: agents.hold,
-    ops.TakeCommands: delivery.take,
+    ops.TakeCommands: taking.take,
     ops.AcknowledgeCommand: acknowledgements.acknowledge,
     ops.ReportStatus: agents.report,
     ops.ListKeys: api_keys.list_,

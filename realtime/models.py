@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 
 from django.db import models
 
@@ -11,9 +12,10 @@ from realtime.core.addresses import Address
 from realtime.core.events import Event
 
 Fact = tuple[Sequence[Address], Event]
+Said = tuple[list[Address], list[Event]]
 
 FACTS_PER_ROW = 50
-MANY = "system.many"  # the name of an event that holds others, each with its addresses
+MANY = "system.many"  # the name of an event that holds others, in groups with their addresses
 
 
 class Announcement(models.Model):
@@ -30,16 +32,24 @@ class Announcement(models.Model):
     @classmethod
     def rows(cls, facts: Sequence[Fact]) -> Iterator[Announcement]:
         """Unsaved rows that say these in this order: many of one transaction share a row."""
-        packed = iter([[a.pack() for a in targets], event.pack()] for targets, event in facts)
-        while some := list(islice(packed, FACTS_PER_ROW)):
-            addresses, event = some[0] if len(some) == 1 else ([], {"name": MANY, "data": some})
-            yield cls(addresses=addresses, event=event)
+        left = iter(facts)
+        while some := list(islice(left, FACTS_PER_ROW)):
+            groups = [
+                [[address.pack() for address in targets], [event.pack() for _, event in group]]
+                for targets, group in groupby(some, key=itemgetter(0))
+            ]
+            addresses, events = groups[0]
+            if len(some) == 1:
+                yield cls(addresses=addresses, event=events[0])
+            else:
+                yield cls(addresses=[], event={"name": MANY, "data": groups})
 
     @property
-    def facts(self) -> list[tuple[list[Address], Event]]:
+    def said(self) -> Iterator[Said]:
+        """What this row says, to whom; events to the same addresses come together."""
         one = self.event["name"] != MANY
-        packed = [(self.addresses, self.event)] if one else self.event["data"]
-        return [(list(map(Address.unpack, ours)), Event.unpack(event)) for ours, event in packed]
+        for addresses, events in [(self.addresses, [self.event])] if one else self.event["data"]:
+            yield list(map(Address.unpack, addresses)), list(map(Event.unpack, events))
 
 
 class Node(models.Model):

@@ -166,8 +166,10 @@ class Node:
     async def _read_all(self) -> None:
         while True:
             heard = await housekeeping(follow.unheard, self._cursor.high, list(self._cursor.gaps))
-            for number, (announcement, targets, event) in enumerate(heard, 1):
-                self.hub.deliver(targets, event)
+            for number, (announcement, targets, said) in enumerate(heard, 1):
+                if self.hub.hears(targets):
+                    for event in said:
+                        self.hub.deliver(targets, event)
                 if not number % follow.BATCH:
                     await asyncio.sleep(0)  # one row may say much
                 self._cursor.mark(announcement, time.monotonic())

@@ -23,7 +23,7 @@ MAX_GAPS = 2_000
 FIRST_GAPS = 100
 BATCH = 500
 
-Heard = tuple[int, list[Address], Event]
+Heard = tuple[int, list[Address], list[Event]]
 
 
 @dataclass
@@ -75,9 +75,9 @@ def unheard(high: int, gaps: Sequence[int]) -> list[Heard]:
     """The committed rows after `high` or in `gaps`, oldest first, at most BATCH; what each says."""
     wanted = Q(id__gt=high) | Q(id__in=gaps) if gaps else Q(id__gt=high)
     return [
-        (row.pk, *fact)
+        (row.pk, addresses, events)
         for row in Announcement.objects.filter(wanted).order_by("id")[:BATCH]
-        for fact in row.facts
+        for addresses, events in row.said
     ]
 
 

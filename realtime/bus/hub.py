@@ -81,6 +81,10 @@ class Hub:
         if self._line is not None:
             self._line.send(addresses, event)
 
+    def hears(self, addresses: Sequence[Address]) -> bool:
+        """Whether somebody in this process is at one of them."""
+        return not self._members.keys().isdisjoint(addresses)
+
     def deliver(self, addresses: Sequence[Address], event: Event) -> None:
         """Tell the members in this process, each once."""
         if event.after and not self.heard(event.after):

@@ -162,9 +162,13 @@ class HoldAgent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeCommands:
-    """The commands to be written to the agent's socket now, in order."""
+    """The commands to be written to the agent's socket now, in order.
+
+    `called`: something is known to wait; else that is looked at first.
+    """
 
     connection: str
+    called: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

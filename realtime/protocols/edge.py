@@ -94,7 +94,7 @@ class EdgeProtocol(Protocol):
             case "hold" | "ack":
                 return [self._take()]  # the backlog first; then there is room in the window
             case "take":
-                more = [self._take()] if result["more"] else []
+                more = [self._take(called=True)] if result["more"] else []
                 return [*[Send(command) for command in result["commands"]], *more]
             case _:
                 return []
@@ -110,7 +110,9 @@ class EdgeProtocol(Protocol):
                 return []
             case events.AGENT_HELD if self._held:
                 return self.failed("", Replaced())
-            case events.COMMANDS_DUE | events.RESYNC:
+            case events.COMMANDS_DUE:
+                return [self._take(called=True)]
+            case events.RESYNC:
                 return [self._take()]
             case _:
                 return []
@@ -125,8 +127,8 @@ class EdgeProtocol(Protocol):
         self._refused_hold = False
         return [self._hold()]
 
-    def _take(self) -> Ask:
-        return Ask(TakeCommands(connection=self.connection), TAKE)
+    def _take(self, *, called: bool = False) -> Ask:
+        return Ask(TakeCommands(connection=self.connection, called=called), TAKE)
 
     @property
     def place(self) -> str:

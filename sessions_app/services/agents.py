@@ -5,13 +5,14 @@ Whoever changes what an agent is to get locks its row first: one lock order, no 
 
 from __future__ import annotations
 
+import datetime as dt
 import fnmatch
 import re
 from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from accounts.models import Account, EdgeAgent
@@ -19,11 +20,12 @@ from accounts.services.scopes import require
 from realtime.bus.announce import announce, announce_all
 from realtime.core import addresses, wire
 from realtime.core.errors import InvalidParams, NotFound
-from realtime.core.events import AGENT_HELD, CHANGED, Event
+from realtime.core.events import AGENT_HELD, CHANGED, COMMANDS_DUE, Event
 from realtime.core.principal import Principal
 from sessions_app.models import OPEN, Presence, ScheduledCommand, Status
 from sessions_app.services import clock, nodes
 from sessions_app.services.command_steps import Fact, wake
+from sessions_app.services.prepared import Prepared
 
 logger = structlog.get_logger("gateway")
 
@@ -62,6 +64,26 @@ def locked_or_new(account: str, agent_id: str) -> EdgeAgent:
     if agent is None:
         raise NotFound(f"agent not found: {agent_id}")
     return agent
+
+
+def is_idle(agent: EdgeAgent, now: dt.datetime) -> bool:
+    """Whether a socket holds the agent and nothing is due for it or on its way."""
+    return bool(_idle(agent=agent.pk, now=now))
+
+
+def _find_idle(*, agent: int, now: dt.datetime) -> QuerySet[EdgeAgent]:
+    under_way = Q(status__in=[Status.LEASED, Status.DELIVERED])
+    waiting = Q(status=Status.SCHEDULED, deliver_at__lte=now)
+    busy = ScheduledCommand.objects.filter(under_way | waiting, agent=OuterRef("pk"))
+    return EdgeAgent.objects.filter(holder(), ~Exists(busy), pk=agent, is_active=True).only("pk")
+
+
+_idle = Prepared(_find_idle, agent=int, now=dt.datetime)
+
+
+def call(agent: EdgeAgent) -> Fact:
+    """Commands have been leased for this agent: its socket is to take them."""
+    return [addresses.agent(agent.account.slug, agent.agent_id)], Event(COMMANDS_DUE)
 
 
 @transaction.atomic

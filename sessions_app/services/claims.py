@@ -126,6 +126,7 @@ def _claim_some(
                 mine.append(row)
         full.update(agent for agent, left in room.items() if left <= 0)
         lease_to(mine, owner=dispatcher, now=now)
+        tell(mine, Status.LEASED, at=now)
     return rows, mine
 
 

@@ -23,6 +23,7 @@ from sessions_app.models import CommandEvent, CommandQuerySet, ScheduledCommand,
 from sessions_app.services import agents, clock, command_request
 from sessions_app.services.command_request import Moment, Request
 from sessions_app.services.command_steps import news, record, tell, wake
+from sessions_app.services.delivery import lease_to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,10 +175,14 @@ def _before(principal: Principal, request: Request) -> ScheduledCommand | None:
 def _create(principal: Principal, agent: EdgeAgent, request: Request) -> ScheduledCommand:
     now = clock.now()
     command_request.check_order(request, now)
+    deliver_at = request.deliver_at or now
+    # Nothing would stand before it: then its socket is told at once, without a dispatcher.
+    at_once = deliver_at <= now and agents.is_idle(agent, now)
     agent.last_seq += 1
     EdgeAgent.objects.filter(pk=agent.pk).update(last_seq=agent.last_seq)
     try:
-        with transaction.atomic():
+        # Only a key can be in use already; a savepoint costs two statements.
+        with transaction.atomic(savepoint=bool(request.idempotency_key)):
             command = ScheduledCommand.objects.create(
                 agent=agent,
                 seq=agent.last_seq,
@@ -188,7 +193,7 @@ def _create(principal: Principal, agent: EdgeAgent, request: Request) -> Schedul
                 delivery=request.delivery,
                 created_by=principal.id,
                 created_at=now,
-                deliver_at=request.deliver_at or now,
+                deliver_at=deliver_at,
                 expires_at=request.expires_at,
                 idempotency_key=request.idempotency_key,
                 fingerprint=request.fingerprint,
@@ -197,7 +202,12 @@ def _create(principal: Principal, agent: EdgeAgent, request: Request) -> Schedul
         raise Conflict("idempotency_key: it was used for another request") from None
     command.account = agent.account
     record([command], Status.SCHEDULED, at=now, actor=principal.id)
-    announce_all([news(command, Status.SCHEDULED, at=now), wake(agent)])
+    facts = [news(command, Status.SCHEDULED, at=now)]
+    if at_once:
+        lease_to([command], owner=agent.connection, now=now)
+        announce_all([*facts, news(command, Status.LEASED, at=now), agents.call(agent)])
+    else:
+        announce_all([*facts, wake(agent)])
     return command
 
 

@@ -23,6 +23,7 @@ from sessions_app.moments import rfc3339
 from sessions_app.services import agents, clock
 from sessions_app.services.command_request import MAX_PAYLOAD_BYTES
 from sessions_app.services.command_steps import record, tell
+from sessions_app.services.prepared import Prepared
 
 WINDOW = 32  # commands written and not acknowledged
 WINDOW_BYTES = MAX_PAYLOAD_BYTES  # of their payloads: a frame that carries them twice can wait
@@ -52,17 +53,15 @@ def again(now: dt.datetime, connection: Any) -> Q:
     ) & ~Q(written_to=connection)
 
 
+@transaction.atomic
 def take(*, principal: Principal, connection: str, window: int = WINDOW) -> dict[str, Any]:
     """The commands to be written to `connection` now, in order, as frames; none when a newer
     connection holds the agent. `more`: there is room for more than one answer carries.
     """
-    if not _is_something_for(principal, connection):
+    agent = agents.locked(principal.account, principal.id)
+    if agent is None or agent.connection != connection:
         return {"commands": [], "more": False}
-    with transaction.atomic():
-        agent = agents.locked(principal.account, principal.id)
-        if agent is None or agent.connection != connection:
-            return {"commands": [], "more": False}
-        return _hand_over(agent, connection, window)
+    return _hand_over(agent, connection, window)
 
 
 @transaction.atomic
@@ -80,6 +79,7 @@ def fetch(*, principal: Principal, window: int = WINDOW) -> dict[str, Any]:
     due = agent.commands.due(now).order_by("deliver_at", "seq")
     rows = list(due.select_for_update()[:window])
     lease_to(of(agent, rows), owner=connection, now=now)
+    tell(rows, Status.LEASED, at=now)
     return _hand_over(agent, connection, window)
 
 
@@ -91,7 +91,6 @@ def lease_to(rows: Sequence[ScheduledCommand], *, owner: str, now: dt.datetime) 
         Status.LEASED, lease_owner=owner, lease_until=now + lease(), leases=F("leases") + 1
     )
     record(rows, Status.LEASED, at=now, number=lambda row: row.leases + 1, actor=owner)
-    tell(rows, Status.LEASED, at=now)
 
 
 def frame(command: ScheduledCommand) -> dict[str, Any]:
@@ -115,17 +114,6 @@ def of(agent: EdgeAgent, rows: Sequence[ScheduledCommand]) -> Sequence[Scheduled
     return rows
 
 
-def _is_something_for(principal: Principal, connection: str) -> bool:
-    """A look that locks nothing and asks no clock: most acknowledgements find nothing more."""
-    mine = ScheduledCommand.objects.filter(
-        agent__account__slug=principal.account,
-        agent__agent_id=principal.id,
-        agent__connection=connection,
-    )
-    elsewhere = Q(status=Status.DELIVERED) & ~Q(written_to=connection)
-    return mine.filter(Q(status=Status.LEASED) | elsewhere).exists()
-
-
 @dataclass
 class _Room:
     """What a connection can still be given, and which threads must wait for what came before."""
@@ -144,7 +132,7 @@ class _Room:
 
 def _hand_over(agent: EdgeAgent, connection: str, window: int) -> dict[str, Any]:
     now = clock.now()
-    given = of(agent, list(_given(agent, connection, now)))
+    given = of(agent, _given(agent=agent.pk, connection=connection, now=now, since=now - lease()))
     room = _room(given, connection, window, now)
     rows = [row for row in given if _is_candidate(row, connection, now)]
     taken = list(_fitting(rows, room))
@@ -193,18 +181,24 @@ def _is_candidate(row: ScheduledCommand, connection: str, now: dt.datetime) -> b
     return is_time and row.written_to != connection and _comes_again(row)
 
 
-def _given(agent: EdgeAgent, connection: str, now: dt.datetime) -> CommandQuerySet:
-    """What was written of late, then what is to be written, each in order; nothing of this after a
+def _find_given(
+    *, agent: int, connection: str, now: dt.datetime, since: dt.datetime
+) -> CommandQuerySet:
+    """What was written `since`, then what is to be written, each in order; nothing of this after a
     command that is due but not leased yet (a dispatcher is about to).
     """
     place = Q(deliver_at__lt=OuterRef("deliver_at"))
     place |= Q(deliver_at=OuterRef("deliver_at"), seq__lt=OuterRef("seq"))
-    before = ScheduledCommand.objects.filter(place, agent=agent.pk).due(now)
+    before = ScheduledCommand.objects.filter(place, agent=agent).due(now)
     wanted = Q(status=Status.LEASED) | again(now, connection)
-    recent = Q(status=Status.DELIVERED, written_at__gt=now - lease())
-    rows = agent.commands.filter(recent | (wanted & ~Exists(before))).unexpired(now)
+    recent = Q(status=Status.DELIVERED, written_at__gt=since)
+    mine = ScheduledCommand.objects.filter(agent=agent)
+    rows = mine.filter(recent | (wanted & ~Exists(before))).unexpired(now)
     rows = rows.order_by(Case(When(recent, then=0), default=1), "deliver_at", "seq")
     return rows.select_for_update(of=("self",))[: LOOK_AHEAD + WINDOW]
+
+
+_given = Prepared(_find_given, agent=int, connection=str, now=dt.datetime, since=dt.datetime)
 
 
 def _fitting(rows: Sequence[ScheduledCommand], room: _Room) -> Iterator[ScheduledCommand]:

@@ -86,7 +86,9 @@ def test_of_two_admins_at_once_the_one_who_decided_is_in_the_history_alone() -> 
     entry = LogEntry.objects.get()
     assert entry.user == (anna, bert)[won[0] % 2]
     assert entry.change_message.startswith("approved by ")
-    told = [event.name for row in Announcement.objects.all() for _, event in row.facts]
+    told = [
+        event.name for row in Announcement.objects.all() for _, said in row.said for event in said
+    ]
     assert told.count("device.pair.resolved") == 1
 
 

@@ -18,7 +18,7 @@ from realtime.threads import in_thread
 from sessions_app.models import ScheduledCommand
 from sessions_app.services import claims
 from tests.doubles import until
-from tests.sessions_app.edge import Agent, now, queue
+from tests.sessions_app.edge import Agent, keep_busy, now, queue
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,7 +28,9 @@ NEVER_S = 3600.0
 
 
 @pytest.fixture
-async def agent():
+async def agent(monkeypatch):
+    keep_busy(monkeypatch)
+
     def connected():
         Account.default()
         agent = Agent()
@@ -189,7 +191,8 @@ async def test_with_the_database_away_it_neither_dies_nor_spins(agent, monkeypat
 
 async def until_announced(name):
     def announced():
-        return name in [e.name for row in Announcement.objects.all() for _, e in row.facts]
+        rows = Announcement.objects.all()
+        return name in [event.name for row in rows for _, said in row.said for event in said]
 
     async with asyncio.timeout(5):
         while not await in_thread(announced):

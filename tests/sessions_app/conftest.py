@@ -113,8 +113,9 @@ def told(db: None) -> Callable[..., list[Told]]:
     """What has been announced, oldest first; with a name, only events of that name."""
 
     def read(name: str = "") -> list[Told]:
-        rows = [fact for row in Announcement.objects.order_by("id") for fact in row.facts]
-        return [row for row in rows if not name or row[1].name == name]
+        rows = Announcement.objects.order_by("id")
+        said = [(targets, event) for row in rows for targets, some in row.said for event in some]
+        return [fact for fact in said if not name or fact[1].name == name]
 
     return read
 

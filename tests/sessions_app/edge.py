@@ -11,7 +11,13 @@ import pytest
 from accounts.models import Account, EdgeAgent
 from realtime.core.principal import Principal
 from sessions_app.models import CommandEvent, Presence, ScheduledCommand
-from sessions_app.services import acknowledgements, agents, claims, clock, commands, delivery, nodes
+from sessions_app.services import acknowledgements, agents, claims, clock, commands, nodes, taking
+
+
+def keep_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if something were always under way to the agents: dispatchers lease what is due."""
+    monkeypatch.setattr(agents, "is_idle", lambda agent, now: False)
+
 
 LEASE_S = 30  # COMMAND_LEASE_S, its default
 
@@ -61,10 +67,13 @@ class Agent:
         Presence.objects.filter(pk=self.connection).delete()
         agents.released(principal=self.principal, connection=self.connection)
 
-    def take(self, connection: str = "", **fields: Any) -> list[str]:
+    def take(self, connection: str = "", *, called: bool = True, **fields: Any) -> list[str]:
         """The ids of the commands that it is given."""
-        given = delivery.take(
-            principal=self.principal, connection=connection or self.connection, **fields
+        given = taking.take(
+            principal=self.principal,
+            connection=connection or self.connection,
+            called=called,
+            **fields,
         )
         return [frame["data"]["command_id"] for frame in given["commands"]]
 

@@ -53,6 +53,7 @@ class Command:
     acknowledged: bool = False
     executed: bool = False
     said: set[str] = field(default_factory=set)
+    said_at: str = ""  # as the first `completed` said it
     writes_of_round: int = 0
 
     @property
@@ -95,6 +96,7 @@ class Commands(RuleBasedStateMachine):
     def create(self, delay: int, lasts: int | None, once: bool, thread: str) -> None:
         at = self.clock_s + delay
         ends = at + lasts if lasts else None
+        idle = self.online and not any(map(self.is_under_way, self.made))
         row = queue(
             ALICE,
             self.agent.principal.id,
@@ -103,7 +105,10 @@ class Commands(RuleBasedStateMachine):
             expires_at=moment(ends) if ends else None,
             delivery="at_most_once" if once else "at_least_once",
         )
-        self.made.append(Command(row.pk, row.seq, at, ends, once, thread))
+        command = Command(row.pk, row.seq, at, ends, once, thread)
+        self.made.append(command)
+        if idle and not delay:
+            command.status, command.lease_until = "leased", self.clock_s + LEASE_S
 
     @precondition(lambda self: self.made)
     @rule(number=commands_made)
@@ -204,12 +209,14 @@ class Commands(RuleBasedStateMachine):
     @rule(
         number=commands_made,
         status=st.sampled_from(["received", "executing", "completed", "failed"]),
+        at=st.sampled_from(["", "2030-01-01T00:00:00Z", "2030-01-01T00:00:01Z"]),
         times=st.sampled_from([1, 1, 2]),
     )
-    def acknowledge(self, number: int, status: str, times: int) -> None:
+    def acknowledge(self, number: int, status: str, at: str, times: int) -> None:
         command = self.pick(number)
         for _ in range(times):
-            assert self.agent.ack(command.pk, status) == self.heard(command, status)
+            told = self.agent.ack(command.pk, status, completed_at=at)
+            assert told == self.heard(command, status, at)
 
     @precondition(lambda self: self.made)
     @rule(number=commands_made)
@@ -226,6 +233,10 @@ class Commands(RuleBasedStateMachine):
 
     def is_over(self, command: Command) -> bool:
         return command.ends is not None and command.ends <= self.clock_s
+
+    def is_under_way(self, command: Command) -> bool:
+        waits = command.status == "scheduled" and command.at <= self.clock_s
+        return waits or command.status in {"leased", "delivered"}
 
     def is_due(self, command: Command) -> bool:
         on_time = command.at <= self.clock_s and not self.is_over(command)
@@ -265,7 +276,7 @@ class Commands(RuleBasedStateMachine):
         command.status, command.attempts = "delivered", command.attempts + 1
         command.written_to, command.written_at = self.held, self.clock_s
 
-    def heard(self, command: Command, status: str) -> bool:
+    def heard(self, command: Command, status: str, at: str) -> bool:
         """Take an answer in; whether it is news."""
         if not command.attempts:
             return False
@@ -273,9 +284,11 @@ class Commands(RuleBasedStateMachine):
         kind, ended = status, status in {"completed", "failed"}
         if command.status in order:
             if ended or order.index(status) > order.index(command.status):
-                command.status = status
+                command.status, command.said_at = status, at
                 command.acknowledged = command.acknowledged or ended
         elif command.status == "completed" and status == "completed":
+            if command.executed or command.said_at == at:
+                return False  # the first one, said again
             kind, command.executed = "executed", True
         elif command.status == "completed" and status == "failed":
             command.status, command.executed = "failed", True

@@ -34,7 +34,7 @@ def read(cursor):
     heard = follow.unheard(cursor.high, list(cursor.gaps))
     for number, _, _ in heard:
         cursor.mark(number, time.monotonic())
-    return [event.name for _, _, event in heard]
+    return [event.name for _, _, said in heard for event in said]
 
 
 def test_a_transaction_that_commits_late_is_heard_once():

@@ -18,6 +18,7 @@ from realtime.protocols.goclaw import GoclawProtocol
 
 HOLD = ops.HoldAgent(connection="c1")
 TAKE = ops.TakeCommands(connection="c1")
+CALLED = ops.TakeCommands(connection="c1", called=True)
 UPDATED = Event(
     "command.updated",
     {"agent_id": "edge_1", "command_id": "m", "status": "delivered", "at": "2025-11-15T06:31:11Z"},
@@ -98,13 +99,14 @@ def test_more_is_asked_for_until_there_is_no_more(edge):
     command = {"type": "command", "data": {}, "payload": {}}
     effects = edge.replied("take", {"commands": [command], "more": True})
     assert effects[0] == Send(command)
-    assert asked(effects) == [TAKE]
+    assert asked(effects) == [CALLED]
     assert edge.replied("take", {"commands": [], "more": False}) == []
 
 
-@pytest.mark.parametrize("name", ["edge.due", "system.resync"])
-def test_a_hint_and_a_gap_are_both_a_reason_to_look(edge, name):
-    assert asked(edge.deliver(Event(name))) == [TAKE]
+def test_who_is_called_takes_and_who_missed_something_looks(edge):
+    assert asked(edge.deliver(Event("edge.due"))) == [CALLED]
+    assert asked(edge.deliver(Event("system.resync"))) == [TAKE]
+    assert asked(edge.replied("ack", {"recorded": True})) == [TAKE]
 
 
 def test_before_its_own_hold_has_come_by_a_connection_is_not_replaced(edge):

@@ -275,7 +275,7 @@ def test_an_expired_command_can_be_retried_and_expire_again(alice, time):
 
 
 @pytest.mark.parametrize("state", ["scheduled", "delivered", "completed", "cancelled"])
-def test_only_what_went_wrong_is_retried(alice, agent, state):
+def test_only_what_went_wrong_is_retried(alice, agent, busy, state):
     command = queue(alice)
     if state in {"delivered", "completed"}:
         agent.take_due()

@@ -6,9 +6,11 @@ import datetime as dt
 
 import pytest
 
+from accounts.models import EdgeAgent
+from realtime.core import addresses
 from realtime.core.errors import InvalidParams
 from sessions_app.models import CommandEvent, Presence, ScheduledCommand
-from sessions_app.services import claims, clock, commands, delivery, nodes
+from sessions_app.services import claims, clock, commands, delivery, nodes, taking
 from tests.sessions_app.edge import LEASE_S, Agent, kinds, now, queue
 
 
@@ -19,7 +21,7 @@ def in_(seconds):
 # --- claim ---
 
 
-def test_a_claim_is_a_lease_under_the_dispatchers_name(alice, agent, told):
+def test_a_claim_is_a_lease_under_the_dispatchers_name(alice, agent, told, busy):
     command = queue(alice)
     assert claims.claim(dispatcher="d1") == [("default", "edge_1")]
     row = now(command)
@@ -30,7 +32,7 @@ def test_a_claim_is_a_lease_under_the_dispatchers_name(alice, agent, told):
     assert claims.claim(dispatcher="d2") == []
 
 
-def test_only_for_agents_whose_socket_a_living_process_holds(alice, agent, dead_node):
+def test_only_for_agents_whose_socket_a_living_process_holds(alice, agent, dead_node, busy):
     silent, orphaned, gone = Agent("silent"), Agent("orphaned"), Agent("gone")
     orphaned.connect(node="node-x")
     gone.connect()
@@ -66,7 +68,7 @@ def test_nothing_is_claimed_before_its_time_or_after_its_expiry(alice, agent, ti
     assert now(later).status == "scheduled"
 
 
-def test_an_agent_gets_no_more_than_its_window_and_nobody_starves(alice, agent):
+def test_an_agent_gets_no_more_than_its_window_and_nobody_starves(alice, agent, busy):
     other = Agent("edge_2")
     other.connect()
     for _ in range(40):
@@ -77,7 +79,7 @@ def test_an_agent_gets_no_more_than_its_window_and_nobody_starves(alice, agent):
     assert ScheduledCommand.objects.filter(agent=agent.row, status="leased").count() == 32
 
 
-def test_a_claim_keeps_to_its_limit_and_to_the_agents_asked_for(alice, agent):
+def test_a_claim_keeps_to_its_limit_and_to_the_agents_asked_for(alice, agent, busy):
     other = Agent("edge_2")
     other.connect()
     for name in ("edge_1", "edge_1", "edge_2"):
@@ -161,7 +163,7 @@ def test_what_is_taken_is_marked_before_it_is_written(alice, agent, told):
     assert agent.take() == []
 
 
-def test_only_what_was_leased_is_taken_and_only_by_its_agent(alice, agent):
+def test_only_what_was_leased_is_taken_and_only_by_its_agent(alice, agent, busy):
     other, foreign = Agent("edge_2"), Agent("edge_1", account="other")
     other.connect(), foreign.connect()
     command = queue(alice)
@@ -183,8 +185,7 @@ def test_an_older_connection_gets_nothing_any_more(alice, agent):
 
 def test_a_connection_that_is_replaced_while_it_asks_gets_nothing(alice, agent, monkeypatch):
     old, command = agent.connection, queue(alice)
-    claims.claim(dispatcher="d1")
-    look = delivery._is_something_for
+    look = taking._waiting
 
     def overtaken(principal, connection):
         found = look(principal, connection)
@@ -192,9 +193,70 @@ def test_a_connection_that_is_replaced_while_it_asks_gets_nothing(alice, agent, 
         return found
 
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(delivery, "_is_something_for", overtaken)
-        assert agent.take(old) == []
+        meanwhile.setattr(taking, "_waiting", overtaken)
+        assert agent.take(old, called=False) == []
     assert agent.take() == [command.pk]
+
+
+def test_who_was_not_called_looks_and_leases_what_is_due_by_now(alice, agent, busy):
+    assert agent.take(called=False) == []
+    due = [queue(alice).pk for _ in range(3)]
+    later = queue(alice, deliver_at=in_(60))
+    assert agent.take() == []
+    assert agent.take(called=False) == due
+    assert CommandEvent.objects.filter(kind="leased", actor=agent.connection).count() == 3
+    old = agent.connection
+    agent.connect()
+    another = queue(alice)
+    assert agent.take(old, called=False) == []
+    assert (now(another).status, now(later).status) == ("scheduled", "scheduled")
+
+
+def test_a_quick_agent_waits_for_no_dispatcher(alice, agent, busy):
+    made = [queue(alice).pk for _ in range(40)]
+    came = agent.take(called=False)
+    assert came == made[:32]
+    while came != made:
+        agent.ack(came[-1], "completed")
+        more = agent.take(called=False)
+        assert more
+        came += more
+
+
+def test_what_an_idle_agent_is_to_get_is_leased_to_its_socket_at_once(alice, agent, told):
+    command = queue(alice)
+    row = now(command)
+    assert (row.status, row.lease_owner, row.leases) == ("leased", agent.connection, 1)
+    assert kinds(command) == ["scheduled", "leased"]
+    said = [(event.name, event.data.get("status")) for _, event in told()][-3:]
+    assert said == [
+        ("command.updated", "scheduled"), ("command.updated", "leased"), ("edge.due", None)
+    ]  # fmt: skip
+    assert told("edge.due")[-1][0] == [addresses.agent("default", "edge_1")]
+    assert agent.take() == [command.pk]
+    assert now(queue(alice)).status == "scheduled"  # not before that is answered
+    agent.ack(command, "completed")
+
+
+def test_the_answer_says_that_a_command_is_scheduled_whatever_comes_of_it(alice, agent):
+    assert queue(alice).status == "scheduled"
+
+
+@pytest.mark.parametrize("why", ["later", "away", "inactive", "dead node"])
+def test_what_cannot_be_written_at_once_is_left_to_the_dispatchers(alice, agent, why):
+    if why == "away":
+        agent.disconnect()
+    if why == "inactive":
+        EdgeAgent.objects.update(is_active=False)
+    if why == "dead node":
+        nodes.renew(node="node-1", host="here", pid=1, lease_s=-1)
+    command = queue(alice, deliver_at=in_(60) if why == "later" else None)
+    assert now(command).status == "scheduled"
+
+
+def test_what_is_meant_for_later_keeps_no_agent_from_being_idle(alice, agent):
+    queue(alice, deliver_at=in_(60))
+    assert now(queue(alice)).status == "leased"
 
 
 def test_what_dispatchers_leased_beyond_the_window_waits(alice, agent):
@@ -471,7 +533,7 @@ def test_an_answer_for_a_strangers_or_an_unknown_command_changes_nothing(
 
 
 @pytest.mark.parametrize("leased", [False, True])
-def test_an_answer_for_what_was_never_written_changes_nothing(alice, agent, leased):
+def test_an_answer_for_what_was_never_written_changes_nothing(alice, agent, leased, busy):
     command = queue(alice)
     if leased:
         claims.claim(dispatcher="d1")
