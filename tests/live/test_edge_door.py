@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import hashlib
 import hmac
 import json
@@ -157,6 +158,18 @@ async def test_a_secret_of_its_own_its_overlap_and_its_end(serve, dial):
     assert await lives(short)
     assert await closed(short, within_s=10) == (1008, "credentials have expired")
     assert first not in server.log() and second not in server.log()
+
+
+async def test_who_came_in_before_an_overlap_is_closed_when_it_is_over(serve, dial):
+    server = serve()
+    shared, token_ = await dial(server, secret_of(server)), token(server, "edge_2")
+    bystander = await dial(server, token_, "edge_2")
+    told = json.loads(server.run("rotate_agent_secret", EDGE_1, "--overlap", "10s", "--json"))
+    over = dt.datetime.fromisoformat(told["previous_until"]).timestamp()
+    assert await lives(shared)
+    assert await closed(shared, within_s=15) == (1008, "credentials have expired")
+    assert 0 <= time.time() - over < 2
+    assert await lives(bystander)
 
 
 async def test_an_agent_shut_out_is_gone_at_once_and_a_restart_says_come_back(serve, dial):

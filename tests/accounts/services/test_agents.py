@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 
 from accounts.models import Account, EdgeAgent, User
 from accounts.services import agent_secrets, agents, credentials
+from realtime.core import addresses
 from realtime.core.credentials import AgentSecret
 from realtime.core.errors import (
     BadCredentials,
@@ -29,8 +30,10 @@ from realtime.core.errors import (
     RoleTooLow,
     TooManyFailures,
 )
+from realtime.core.events import EXPIRES
 from realtime.core.limits import Buckets
 from realtime.core.principal import Principal
+from realtime.models import Announcement
 
 SECRET = "edge-secret-for-tests"
 RELAY = "relay-secret-for-tests"
@@ -269,6 +272,10 @@ def test_a_third_secret_ends_the_first_whatever_its_overlap(rotate: Rotate, shut
 def test_who_came_in_before_an_overlap_is_shut_out_after_it(rotate: Rotate, shut: Any) -> None:
     first = show(rotate())
     rotate(overlap_s=HOUR)
+    (told,) = Announcement.objects.filter(event__name=EXPIRES)
+    ((targets, event),) = told.facts
+    assert targets == [addresses.handle(first.handles[1])]
+    assert event.data["at"] == pytest.approx(time.time() + HOUR, abs=5)
     assert agent_secrets.end_overlaps() == 0
     credentials.check(principal=first)
     EdgeAgent.objects.update(previous_until=timezone.now())
