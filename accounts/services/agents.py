@@ -1,7 +1,8 @@
 """Edge agents at the door, of a socket or of HTTP. Source: PROTOCOLS.md 1.1, 1.2, 1.6, 1.7.
 
 An agent shows EDGE_SECRET, a token made with it, or a secret of its own (`agent_secrets`). Failures
-are counted for each (address, agent id): over the limit nothing is verified any more.
+are counted for each (address, agent id), and for each address under whatever ids: over either
+limit nothing is verified any more.
 """
 
 from __future__ import annotations
@@ -32,17 +33,46 @@ TOKEN_S = 24 * 3600  # that a token is valid
 SKEW_S = 300  # that an agent's clock may be ahead
 SHARED = "shared"  # in the place of a digest: what EDGE_SECRET opens
 
-_failures = Buckets(
-    per_minute=settings.EDGE_AUTH_FAILURES_PER_MINUTE, burst=settings.EDGE_AUTH_FAILURES_PER_MINUTE
-)
-_failures_lock = threading.Lock()  # services run in several threads
+# An address may fail more often than one agent: others behind it are not to suffer from one that
+# is misconfigured. But who guesses varies the id.
+ADDRESS_TIMES = 10
+
+
+class Failures:
+    """What was shown in vain: by each (address, agent id), and by each address."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._of_agent = Buckets(per_minute=per_minute, burst=per_minute)
+        many = per_minute * ADDRESS_TIMES
+        self._of_address = Buckets(per_minute=many, burst=many)
+        self._lock = threading.Lock()  # services run in several threads
+
+    def wait_s(self, credential: AgentSecret) -> float:
+        """Seconds until what is shown is looked at; 0.0: now."""
+        now_s = time.monotonic()
+        with self._lock:
+            return max(
+                self._of_agent.wait(_suspect(credential), now_s),
+                self._of_address.wait(credential.address, now_s),
+            )
+
+    def count(self, credential: AgentSecret) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            self._of_agent.take(_suspect(credential), now_s)
+            self._of_address.take(credential.address, now_s)
+
+
+def _suspect(credential: AgentSecret) -> str:
+    return f"{credential.address} {credential.agent_id[:MAX_ID]}"
+
+
+_failures = Failures(settings.EDGE_AUTH_FAILURES_PER_MINUTE)
 
 
 def recognise(*, credential: AgentSecret) -> Principal:
     """Which agent this is. Raises MissingCredentials, BadCredentials, TooManyFailures."""
-    suspect = f"{credential.address} {credential.agent_id[:MAX_ID]}"
-    with _failures_lock:
-        wait_s = _failures.wait(suspect, time.monotonic())
+    wait_s = _failures.wait_s(credential)
     if wait_s:
         logger.warning(
             "security.too_many_failures",
@@ -53,8 +83,7 @@ def recognise(*, credential: AgentSecret) -> Principal:
     try:
         return _judge(credential)
     except (MissingCredentials, BadCredentials):
-        with _failures_lock:
-            _failures.take(suspect, time.monotonic())
+        _failures.count(credential)
         raise
 
 

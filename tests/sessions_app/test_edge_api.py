@@ -17,7 +17,6 @@ from structlog.testing import capture_logs
 from accounts.models import EdgeAgent
 from accounts.services import agents as door
 from realtime.core import addresses
-from realtime.core.limits import Buckets
 from realtime.core.principal import Principal
 from sessions_app.models import CommandEvent
 from tests.sessions_app.edge import LEASE_S, Agent, Clock, kinds, now, queue
@@ -30,7 +29,7 @@ EDGE_1 = "edge_13238407486"
 @pytest.fixture(autouse=True)
 def settled(settings: Any, monkeypatch: pytest.MonkeyPatch, accounts: None) -> None:
     settings.EDGE_SECRET, settings.RELAY_WEBHOOK_SECRET = SECRET, RELAY
-    monkeypatch.setattr(door, "_failures", Buckets(per_minute=10, burst=10))
+    monkeypatch.setattr(door, "_failures", door.Failures(10))
 
 
 def token(agent_id: str = EDGE_1, secret: str = RELAY) -> str:

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,7 +32,6 @@ from realtime.core.errors import (
     TooManyFailures,
 )
 from realtime.core.events import EXPIRES
-from realtime.core.limits import Buckets
 from realtime.core.principal import Principal
 from realtime.models import Announcement
 
@@ -45,7 +45,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 def door(settings: Any, monkeypatch: pytest.MonkeyPatch, db: None) -> None:
     settings.EDGE_SECRET = SECRET
     settings.RELAY_WEBHOOK_SECRET = RELAY
-    monkeypatch.setattr(agents, "_failures", Buckets(per_minute=10, burst=10))
+    monkeypatch.setattr(agents, "_failures", agents.Failures(10))
 
 
 def show(bearer: str | None, agent_id: str = EDGE_1, **fields: Any) -> Principal:
@@ -357,6 +357,24 @@ def test_after_ten_failures_of_an_agent_nothing_is_verified() -> None:
         show(SECRET, over_http=True)
     assert show(SECRET, "edge_2").id == "edge_2"
     assert show(SECRET, address="10.0.0.2").id == EDGE_1
+
+
+def test_who_guesses_under_ever_new_ids_is_stopped_by_the_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    still = SimpleNamespace(monotonic=lambda: 0.0, time=time.time)
+    monkeypatch.setattr(agents, "time", still)  # guessed faster than the limit refills
+    for number in range(99):
+        with pytest.raises((MissingCredentials, BadCredentials)):
+            show("wrong" if number % 2 else None, f"edge_{number}")
+    assert show(SECRET).id == EDGE_1  # up to ten times an agent's limit
+    with pytest.raises(BadCredentials):
+        show("wrong", "edge_99")
+    with capture_logs() as lines, pytest.raises(TooManyFailures) as refused:
+        show(SECRET, "edge_100")
+    assert 0 < (refused.value.retry_after_ms or 0) <= 601  # a hundred a minute: one in 0.6 s
+    assert [line["event"] for line in lines] == ["security.too_many_failures"]
+    assert show(SECRET, "edge_100", address="10.0.0.2").id == "edge_100"
 
 
 def test_who_is_right_is_not_counted() -> None:
