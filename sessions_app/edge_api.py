@@ -32,6 +32,8 @@ class AgentAuthentication(BaseAuthentication):
     The id is in the body, the query, `X-Edge-Agent-Id`, or in the bearer itself.
     """
 
+    nameless = ""
+
     def authenticate(self, request: Request) -> tuple[Any, Principal]:
         credential = AgentSecret(
             bearer=self.bearer(request),
@@ -39,6 +41,7 @@ class AgentAuthentication(BaseAuthentication):
             named=request.headers.get("X-Edge-Agent-Id", ""),
             address=request.META.get("REMOTE_ADDR", ""),
             over_http=True,
+            nameless=self.nameless,
         )
         return AnonymousUser(), door.recognise(credential=credential)
 
@@ -53,6 +56,12 @@ class AgentAuthentication(BaseAuthentication):
         if not isinstance(said, str):
             raise MalformedFrame("edge_agent_id: it must be a text")
         return said
+
+
+class MessageAuthentication(AgentAuthentication):
+    """Agents that send a message with the raw secret say nowhere who they are (1.7)."""
+
+    nameless = relay.NAMELESS
 
 
 class NewcomerAuthentication(AgentAuthentication):
@@ -83,6 +92,11 @@ class AgentScheme(OpenApiAuthenticationExtension):
 class NewcomerScheme(AgentScheme):
     target_class = NewcomerAuthentication
     name = "edgeNewcomer"
+
+
+class MessageScheme(AgentScheme):
+    target_class = MessageAuthentication
+    name = "edgeMessage"
 
 
 class _AgentView(APIView):
@@ -117,6 +131,7 @@ class SyncView(_AgentView):
                 principal=principal_of(request),
                 status=given.get("status"),
                 pending_events=given.get("pending_events"),
+                last_command_id=given.get("last_command_id"),
             )
         )
 
@@ -144,6 +159,8 @@ class AckView(_AgentView):
 
 
 class MessageView(_AgentView):
+    authentication_classes = (MessageAuthentication,)
+
     @extend_schema(
         operation_id="edge_message",
         request=serializers.MessageBody,

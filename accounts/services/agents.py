@@ -122,14 +122,15 @@ def _judge(credential: AgentSecret) -> Principal:
     # A socket always says who it is; over HTTP a token says it as well.
     if not agent_id and not credential.over_http:
         raise BadCredentials("edge_agent_id is required")
-    principal = _principal(bearer, agent_id, over_http=credential.over_http)
+    principal = _principal(bearer, credential)
     if principal is None:
         logger.warning(f"Token verification failed for edge_agent_id={shown(agent_id)}")
         raise BadCredentials(REFUSED)
     return principal
 
 
-def _principal(bearer: str, agent_id: str, *, over_http: bool) -> Principal | None:
+def _principal(bearer: str, credential: AgentSecret) -> Principal | None:
+    agent_id, over_http = credential.agent_id, credential.over_http
     if not is_agent_id(agent_id) and agent_id:
         return None
     if bearer.startswith(MARK):
@@ -138,7 +139,7 @@ def _principal(bearer: str, agent_id: str, *, over_http: bool) -> Principal | No
     secrets = [secret.strip() for secret in secrets if secret.strip()]
     given = bearer.encode("latin-1", errors="replace")  # the bytes that were sent
     if any(hmac.compare_digest(given, secret.encode()) for secret in secrets):
-        return _by_shared_secret(agent_id, expires_at=None)
+        return _by_shared_secret(agent_id or credential.nameless, expires_at=None)
     token = _Token.read(given)
     if token is None or not any(token.is_signed(secret) for secret in secrets):
         return None
