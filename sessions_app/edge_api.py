@@ -65,11 +65,12 @@ class MessageAuthentication(AgentAuthentication):
 
 
 class NewcomerAuthentication(AgentAuthentication):
-    """A client that registers may show its bearer as `auth_token`, and its phone for its id."""
+    """A client that registers may show its bearer in the body, and its phone for its id."""
 
     def bearer(self, request: Request) -> str | None:
-        shown = _body(request).get("auth_token")
-        return super().bearer(request) or (shown if isinstance(shown, str) else None)
+        places = [_body(request).get(name) for name in ("auth_token", "registration_token")]
+        shown = next((place for place in places if isinstance(place, str)), None)
+        return super().bearer(request) or shown
 
     def agent_id(self, request: Request) -> str:
         phone = _body(request).get("user_phone")

@@ -149,8 +149,8 @@ def _principal(bearer: str, credential: AgentSecret) -> Principal | None:
 
 
 def is_agent_id(text: str) -> bool:
-    """Any text of a fair length without control characters (1.1: the digit form is no rule)."""
-    controls = {"Cc", "Cs"}
+    """Any text of a fair length on one line (1.1: the digit form is no rule)."""
+    controls = {"Cc", "Cs", "Zl", "Zp"}
     return 0 < len(text) <= MAX_ID and not any(unicodedata.category(c) in controls for c in text)
 
 

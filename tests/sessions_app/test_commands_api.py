@@ -127,6 +127,7 @@ def test_the_same_key_gives_the_same_command_and_another_body_409(post: Ask) -> 
         ("agent_id", 7),
         ("agent_id", "x" * 256),
         ("agent_id", "a\x00b"),
+        ("agent_id", "a\u2028b"),
         ("command_type", None),
         ("command_type", "x" * 129),
         ("payload", None),

@@ -139,7 +139,12 @@ def test_a_body_of_the_wrong_shape_is_400(post: Post, body: str) -> None:
 
 def test_a_client_registers_by_its_phone(post: Post) -> None:
     body = {"user_phone": "+1 (323) 840-7486", "apple_id": None, "version": "2.0.0"}
-    for bearer, shown in [(SECRET, {}), (None, {"auth_token": SECRET}), (token(), {})]:
+    for bearer, shown in [
+        (SECRET, {}),
+        (None, {"auth_token": SECRET}),
+        (None, {"registration_token": SECRET}),
+        (token(), {}),
+    ]:
         answer = post("register", body | shown, bearer)
         assert answer.json() == {"edge_agent_id": EDGE_1, "status": "registered"}
     agent = EdgeAgent.objects.get()
