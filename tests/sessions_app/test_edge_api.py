@@ -398,6 +398,21 @@ def test_both_shapes_of_an_acknowledgement_are_taken(
     assert (now(command).status, now(command).error) == ("failed", "no such chat")
 
 
+def test_the_words_of_an_answer_are_kept_up_to_a_length(
+    post: Post, sync: Any, alice: Principal
+) -> None:
+    command = queue(alice, EDGE_1)
+    sync()
+    body = {"command_id": command.pk, "status": "completed", "completed_at": "2" * 100_000}
+    assert post("command/ack", body, token()).json() == {"recorded": True}
+    body |= {"status": "failed", "error": "\U0001f499" * 100_000}
+    assert post("command/ack", body, token()).json() == {"recorded": True}
+    assert now(command).error == "\U0001f499" * 4000
+    first, second = command.events.filter(kind__in=["completed", "failed"]).order_by("pk")
+    assert first.data == {"completed_at": "2" * 64}
+    assert len(second.data["error"]) == 4000
+
+
 def test_another_agents_command_is_not_acknowledged(
     post: Post, sync: Any, alice: Principal
 ) -> None:
