@@ -19,6 +19,7 @@ class Pages(CursorPagination):
     page_size_query_param = "limit"
     max_page_size = 200
     ordering = "-pk"
+    invalid_cursor_message = "cursor: it is none of this list's; it takes what `next` holds"
 
     def paginate_queryset(
         self, queryset: Any, request: Request, view: Any = None

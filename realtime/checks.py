@@ -13,10 +13,10 @@ from sessions_app import agents
 @register()
 def check_gateway_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
-    if len(settings.GATEWAY_TOKEN) < 16:
-        found.append(
-            Warning("GATEWAY_TOKEN: shorter than 16 characters: easy to guess.", id="gateway.W002")
-        )
+    for name in ("GATEWAY_TOKEN", "EDGE_SECRET", "RELAY_WEBHOOK_SECRET"):
+        if len(getattr(settings, name)) < 16:
+            text = f"{name}: shorter than 16 characters: easy to guess."
+            found.append(Warning(text, id="gateway.W002"))
     if len(settings.SECRET_KEY) < 32:
         found.append(
             Error(

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -150,7 +151,7 @@ class Connection:
             await self._accept()
         self.phase = advance(self.phase, Signal.ADMIT)
         self._timers.cancel("greeting")
-        self._close_at_expiry(principal)
+        self._close_at_expiry()
         logger.info(
             "connected",
             connection=self.id,
@@ -337,6 +338,9 @@ class Connection:
             case events.DISCONNECT if self.principal is not ANONYMOUS:
                 self._shut(Revoked())
                 return
+            case events.EXPIRES:
+                self._expire_at(event.data["at"])
+                return
             case events.DRAIN:
                 self._leave_soon(event.data["within_s"])
         if self.phase is Phase.OPEN:
@@ -411,16 +415,16 @@ class Connection:
     def _wait_for_greeting(self, seconds: float) -> None:
         self._timers.set("greeting", seconds, self._shut, GreetingTimeout())
 
-    def _close_at_expiry(self, principal: Principal) -> None:
-        self._timers.cancel("expiry")
-        if principal.expires_at is None:
-            return
-        left_s = principal.expires_at - time.time()
-        if left_s > 0:
-            # A timer may go off early, when what it waits for is further away than timers reach.
-            self._timers.set("expiry", left_s, self._close_at_expiry, principal)
-        else:
-            self._shut(Revoked("credentials have expired"))
+    def _expire_at(self, moment: float) -> None:
+        moment = min(moment, self.principal.expires_at or moment)
+        self.principal = self.protocol.principal = replace(self.principal, expires_at=moment)
+        if self.phase is Phase.OPEN:
+            self._close_at_expiry()
+
+    def _close_at_expiry(self) -> None:
+        at = self.principal.expires_at
+        if at is not None:
+            self._timers.set_for("expiry", at, self._shut, Revoked("credentials have expired"))
 
     def _count(self, error: GatewayError) -> None:
         metrics.REFUSALS.labels(self.protocol.name, type(error).__name__).inc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,15 @@ class Timers:
         self.cancel(name)
         delay_s = min(max(0.0, seconds), self.LONGEST_S)
         self._handles[name] = asyncio.get_running_loop().call_later(delay_s, call, *args)
+
+    def set_for(self, name: str, moment: float, call: Callable[..., None], *args: Any) -> None:
+        """As `set`, for a moment in seconds since the epoch, however far away; at once if past."""
+        left_s = moment - time.time()
+        if left_s > 0:
+            self.set(name, left_s, self.set_for, name, moment, call, *args)
+        else:
+            self.cancel(name)
+            call(*args)
 
     def cancel(self, name: str) -> None:
         handle = self._handles.pop(name, None)

@@ -32,6 +32,8 @@ class AgentAuthentication(BaseAuthentication):
     The id is in the body, the query, `X-Edge-Agent-Id`, or in the bearer itself.
     """
 
+    nameless = ""
+
     def authenticate(self, request: Request) -> tuple[Any, Principal]:
         credential = AgentSecret(
             bearer=self.bearer(request),
@@ -39,6 +41,7 @@ class AgentAuthentication(BaseAuthentication):
             named=request.headers.get("X-Edge-Agent-Id", ""),
             address=request.META.get("REMOTE_ADDR", ""),
             over_http=True,
+            nameless=self.nameless,
         )
         return AnonymousUser(), door.recognise(credential=credential)
 
@@ -55,12 +58,19 @@ class AgentAuthentication(BaseAuthentication):
         return said
 
 
+class MessageAuthentication(AgentAuthentication):
+    """Agents that send a message with the raw secret say nowhere who they are (1.7)."""
+
+    nameless = relay.NAMELESS
+
+
 class NewcomerAuthentication(AgentAuthentication):
-    """A client that registers may show its bearer as `auth_token`, and its phone for its id."""
+    """A client that registers may show its bearer in the body, and its phone for its id."""
 
     def bearer(self, request: Request) -> str | None:
-        shown = _body(request).get("auth_token")
-        return super().bearer(request) or (shown if isinstance(shown, str) else None)
+        places = [_body(request).get(name) for name in ("auth_token", "registration_token")]
+        shown = next((place for place in places if isinstance(place, str)), None)
+        return super().bearer(request) or shown
 
     def agent_id(self, request: Request) -> str:
         phone = _body(request).get("user_phone")
@@ -83,6 +93,11 @@ class AgentScheme(OpenApiAuthenticationExtension):
 class NewcomerScheme(AgentScheme):
     target_class = NewcomerAuthentication
     name = "edgeNewcomer"
+
+
+class MessageScheme(AgentScheme):
+    target_class = MessageAuthentication
+    name = "edgeMessage"
 
 
 class _AgentView(APIView):
@@ -117,6 +132,7 @@ class SyncView(_AgentView):
                 principal=principal_of(request),
                 status=given.get("status"),
                 pending_events=given.get("pending_events"),
+                last_command_id=given.get("last_command_id"),
             )
         )
 
@@ -144,6 +160,8 @@ class AckView(_AgentView):
 
 
 class MessageView(_AgentView):
+    authentication_classes = (MessageAuthentication,)
+
     @extend_schema(
         operation_id="edge_message",
         request=serializers.MessageBody,

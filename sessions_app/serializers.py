@@ -138,6 +138,7 @@ class Registration(serializers.Serializer[Any]):
     edge_agent_id = serializers.CharField(required=False)
     user_phone = serializers.CharField(required=False)
     auth_token = serializers.CharField(required=False, write_only=True)
+    registration_token = serializers.CharField(required=False, write_only=True)
 
 
 class Registered(serializers.Serializer[Any]):

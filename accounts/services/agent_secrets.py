@@ -20,7 +20,7 @@ from accounts.services.agents import MARK, SHARED, digest_of, door, is_agent_id
 from realtime.bus.announce import announce
 from realtime.core import addresses
 from realtime.core.errors import InvalidParams, NotFound
-from realtime.core.events import DISCONNECT, Event
+from realtime.core.events import DISCONNECT, EXPIRES, Event
 from realtime.core.principal import Principal
 
 logger = structlog.get_logger("gateway")
@@ -43,7 +43,8 @@ def rotate(
 ) -> NewSecret:
     """A new secret of an agent, known or not, in `account` (default: the caller's).
 
-    Sockets that showed what ends now are closed. Raises RoleTooLow, InvalidParams, NotFound.
+    Sockets that showed what ends are closed: now, or when the overlap is over. Raises RoleTooLow,
+    InvalidParams, NotFound.
     """
     scopes.require_admin(principal, "an agent's secret")
     if not NO_OVERLAP <= overlap <= LONGEST_OVERLAP:
@@ -53,10 +54,13 @@ def rotate(
     ended = {row.previous_digest, before} if not overlap else {row.previous_digest}
     for digest in ended - {""}:
         _end(row, digest)
+    until = timezone.now() + overlap if overlap else None
+    if until and before:
+        _tell(row, before, Event(EXPIRES, {"at": until.timestamp()}))
     text = f"{MARK}{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
     row.secret_digest = digest_of(text)
     row.previous_digest = before if overlap else ""
-    row.previous_until = timezone.now() + overlap if overlap else None
+    row.previous_until = until
     row.save(update_fields=["secret_digest", "previous_digest", "previous_until"])
     journal.decided("agent.secret", principal=principal, row=row, action="rotated")
     return NewSecret(row=row, text=text)
@@ -83,7 +87,7 @@ def let_in(*, principal: Principal, agent_id: str, active: bool, account: str = 
 def end_overlaps() -> int:
     """Forget the secrets whose overlap is over, and close the sockets that showed them; how many.
 
-    Their doors are shut by the time already; this is for who came in before.
+    Doors and sockets know the time already; this is for who was just coming in when it was said.
     """
     over = EdgeAgent.objects.filter(previous_until__lte=timezone.now()).exclude(previous_digest="")
     if not over.exists():
@@ -100,8 +104,12 @@ def end_overlaps() -> int:
 
 
 def _end(row: EdgeAgent, digest: str) -> None:
-    handle = door(row.account.slug, row.agent_id, digest)
-    announce(addresses.handle(handle), Event(DISCONNECT))
+    _tell(row, digest, Event(DISCONNECT))
+
+
+def _tell(row: EdgeAgent, digest: str, event: Event) -> None:
+    """Tell the sockets that showed this secret."""
+    announce(addresses.handle(door(row.account.slug, row.agent_id, digest)), event)
 
 
 def _locked(principal: Principal, agent_id: str, account: str, *, make: bool = False) -> EdgeAgent:

@@ -1,7 +1,8 @@
 """Edge agents at the door, of a socket or of HTTP. Source: PROTOCOLS.md 1.1, 1.2, 1.6, 1.7.
 
 An agent shows EDGE_SECRET, a token made with it, or a secret of its own (`agent_secrets`). Failures
-are counted for each (address, agent id): over the limit nothing is verified any more.
+are counted for each (address, agent id), and for each address under whatever ids: over either
+limit nothing is verified any more.
 """
 
 from __future__ import annotations
@@ -32,17 +33,46 @@ TOKEN_S = 24 * 3600  # that a token is valid
 SKEW_S = 300  # that an agent's clock may be ahead
 SHARED = "shared"  # in the place of a digest: what EDGE_SECRET opens
 
-_failures = Buckets(
-    per_minute=settings.EDGE_AUTH_FAILURES_PER_MINUTE, burst=settings.EDGE_AUTH_FAILURES_PER_MINUTE
-)
-_failures_lock = threading.Lock()  # services run in several threads
+# An address may fail more often than one agent: others behind it are not to suffer from one that
+# is misconfigured. But who guesses varies the id.
+ADDRESS_TIMES = 10
+
+
+class Failures:
+    """What was shown in vain: by each (address, agent id), and by each address."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._of_agent = Buckets(per_minute=per_minute, burst=per_minute)
+        many = per_minute * ADDRESS_TIMES
+        self._of_address = Buckets(per_minute=many, burst=many)
+        self._lock = threading.Lock()  # services run in several threads
+
+    def wait_s(self, credential: AgentSecret) -> float:
+        """Seconds until what is shown is looked at; 0.0: now."""
+        now_s = time.monotonic()
+        with self._lock:
+            return max(
+                self._of_agent.wait(_suspect(credential), now_s),
+                self._of_address.wait(credential.address, now_s),
+            )
+
+    def count(self, credential: AgentSecret) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            self._of_agent.take(_suspect(credential), now_s)
+            self._of_address.take(credential.address, now_s)
+
+
+def _suspect(credential: AgentSecret) -> str:
+    return f"{credential.address} {credential.agent_id[:MAX_ID]}"
+
+
+_failures = Failures(settings.EDGE_AUTH_FAILURES_PER_MINUTE)
 
 
 def recognise(*, credential: AgentSecret) -> Principal:
     """Which agent this is. Raises MissingCredentials, BadCredentials, TooManyFailures."""
-    suspect = f"{credential.address} {credential.agent_id[:MAX_ID]}"
-    with _failures_lock:
-        wait_s = _failures.wait(suspect, time.monotonic())
+    wait_s = _failures.wait_s(credential)
     if wait_s:
         logger.warning(
             "security.too_many_failures",
@@ -53,8 +83,7 @@ def recognise(*, credential: AgentSecret) -> Principal:
     try:
         return _judge(credential)
     except (MissingCredentials, BadCredentials):
-        with _failures_lock:
-            _failures.take(suspect, time.monotonic())
+        _failures.count(credential)
         raise
 
 
@@ -93,14 +122,15 @@ def _judge(credential: AgentSecret) -> Principal:
     # A socket always says who it is; over HTTP a token says it as well.
     if not agent_id and not credential.over_http:
         raise BadCredentials("edge_agent_id is required")
-    principal = _principal(bearer, agent_id, over_http=credential.over_http)
+    principal = _principal(bearer, credential)
     if principal is None:
         logger.warning(f"Token verification failed for edge_agent_id={shown(agent_id)}")
         raise BadCredentials(REFUSED)
     return principal
 
 
-def _principal(bearer: str, agent_id: str, *, over_http: bool) -> Principal | None:
+def _principal(bearer: str, credential: AgentSecret) -> Principal | None:
+    agent_id, over_http = credential.agent_id, credential.over_http
     if not is_agent_id(agent_id) and agent_id:
         return None
     if bearer.startswith(MARK):
@@ -109,7 +139,7 @@ def _principal(bearer: str, agent_id: str, *, over_http: bool) -> Principal | No
     secrets = [secret.strip() for secret in secrets if secret.strip()]
     given = bearer.encode("latin-1", errors="replace")  # the bytes that were sent
     if any(hmac.compare_digest(given, secret.encode()) for secret in secrets):
-        return _by_shared_secret(agent_id, expires_at=None)
+        return _by_shared_secret(agent_id or credential.nameless, expires_at=None)
     token = _Token.read(given)
     if token is None or not any(token.is_signed(secret) for secret in secrets):
         return None
@@ -119,8 +149,8 @@ def _principal(bearer: str, agent_id: str, *, over_http: bool) -> Principal | No
 
 
 def is_agent_id(text: str) -> bool:
-    """Any text of a fair length without control characters (1.1: the digit form is no rule)."""
-    controls = {"Cc", "Cs"}
+    """Any text of a fair length on one line (1.1: the digit form is no rule)."""
+    controls = {"Cc", "Cs", "Zl", "Zp"}
     return 0 < len(text) <= MAX_ID and not any(unicodedata.category(c) in controls for c in text)
 
 

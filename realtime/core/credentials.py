@@ -54,6 +54,7 @@ class AgentSecret:
     """What an edge agent shows: a bearer, and its id once or twice. PROTOCOLS.md 1.1, 1.2.
 
     `bearer` is None without an `Authorization: Bearer `. `over_http`: the agent's fallback of 1.7.
+    `nameless`: who it is that shows the shared secret over HTTP and says no id; "": nobody.
     """
 
     bearer: str | None = field(default=None, repr=False)
@@ -61,6 +62,7 @@ class AgentSecret:
     named: str = ""  # in X-Edge-Agent-Id
     address: str = ""
     over_http: bool = False
+    nameless: str = ""
 
     @property
     def guess(self) -> str:

@@ -42,6 +42,7 @@ class Event:
 # The house's own events: `Connection` keeps them for itself, except what it passes on as said
 # there.
 DISCONNECT = "system.disconnect"  # {} the peer's access was revoked
+EXPIRES = "system.expires"  # {"at": seconds since the epoch} then what the peer has shown ends
 DRAIN = "system.drain"  # {"within_s": float}; passed on to the protocol as its notice
 RESYNC = "system.resync"  # {"reason": str}; passed on: live messages may have been missed
 NOTICE = "system.notice"  # {"text": str, "by": str}; passed on: an administrator says something

@@ -8,7 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from websockets.datastructures import Headers
-from websockets.frames import CloseCode
+from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.server import ServerProtocol
 
@@ -29,6 +29,14 @@ REASONS = {
 
 class Conversation(ServerProtocol):
     """The sans-IO side: every close has a reason, every refused handshake a JSON body."""
+
+    def send_frame(self, frame: Frame) -> None:
+        """A close without a code is answered with 1000: to programs that leave so, such as the
+        edge agents' own tests (PROTOCOLS.md 1.6), nothing else is a clean end.
+        """
+        if frame.opcode is Opcode.CLOSE and not frame.data:
+            frame = Frame(Opcode.CLOSE, Close(CloseCode.NORMAL_CLOSURE, "").serialize())
+        super().send_frame(frame)
 
     def fail(self, code: CloseCode | int, reason: str = "") -> None:
         if code == CloseCode.MESSAGE_TOO_BIG:

@@ -21,6 +21,7 @@ MAX_PAYLOAD_BYTES = 256 * 1024  # as JSON; a frame carries it twice
 TYPE_LENGTH = 128
 EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 EXAMPLE = "2025-11-15T18:30:00Z"
+CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})  # categories; the last two begin a new line
 LONGEST_SHOWN = 80  # characters
 LATEST = dt.datetime(9999, 12, 30, tzinfo=dt.UTC)  # no time zone carries it out of the calendar
 
@@ -145,7 +146,7 @@ def _text(value: Any, name: str, longest: int) -> str:
         raise refused(name, "it must be a text that is not empty")
     if len(value) > longest:
         raise refused(name, f"it is longer than {longest} characters")
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
+    if any(unicodedata.category(character) in CONTROLS for character in value):
         raise refused(name, "it must not contain control characters")
     return value
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.models import EdgeAgent
 from realtime.bus.announce import announce
@@ -18,12 +19,13 @@ from realtime.core import addresses, wire
 from realtime.core.errors import FrameTooLarge, GatewayError, MalformedFrame
 from realtime.core.events import Event
 from realtime.core.principal import Principal
-from sessions_app.models import ScheduledCommand
-from sessions_app.services import agents, claims, clock, delivery
+from sessions_app.models import ScheduledCommand, Status
+from sessions_app.services import acknowledgements, agents, claims, clock, delivery
 from sessions_app.services.command_steps import record, tell
 
 logger = structlog.get_logger("gateway")
 
+NAMELESS = "unknown"  # the id under which messages of agents are passed on that say none
 MESSAGE = "edge.message"  # {"agent_id", "message"} to the topic agent.<id>.messages
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_EVENTS = 200  # in one sync; the rest is not acknowledged and comes again
@@ -31,6 +33,7 @@ MAX_DETAILS_BYTES = 16 * 1024
 MAX_STEPS = 50  # of one kind, kept of one command
 EVENT_TYPES = ("message_sent", "message_filtered", "rule_triggered", "error")
 OTHER = "event"
+OVER_HTTP = "http:"  # how `delivery` names what it gives over HTTP
 
 
 @transaction.atomic
@@ -46,8 +49,12 @@ def register(*, principal: Principal) -> dict[str, Any]:
     return {"edge_agent_id": principal.id, "status": "registered"}
 
 
-def sync(*, principal: Principal, status: Any, pending_events: Any) -> dict[str, Any]:
+def sync(
+    *, principal: Principal, status: Any, pending_events: Any, last_command_id: Any = None
+) -> dict[str, Any]:
     """Take in what the agent reports, and give it its commands: none while a socket holds it."""
+    if isinstance(last_command_id, str):
+        _reached(principal, last_command_id)
     reported = pending_events if isinstance(pending_events, list) else []
     taken = [_take_in(principal, event) for event in reported[:MAX_EVENTS]]
     if isinstance(status, dict) and status:
@@ -84,6 +91,26 @@ def check(value: Any) -> None:
         wire.encode(value)
     except (UnicodeError, ValueError, OverflowError, RecursionError):
         raise MalformedFrame("invalid frame: it must be JSON") from None
+
+
+def _reached(principal: Principal, command_id: str) -> None:
+    """What an agent has acted on last it has received, with all before it in the same answer: their
+    acknowledgements may have got lost, and it is not to act on them twice (PROTOCOLS.md 1.5).
+    """
+    mine = ScheduledCommand.objects.filter(
+        account__slug=principal.account, agent__agent_id=principal.id
+    )
+    last = mine.filter(pk=command_id).first() if "\x00" not in command_id else None
+    if last is None:
+        return
+    place = Q(deliver_at__lt=last.deliver_at) | Q(deliver_at=last.deliver_at, seq__lt=last.seq)
+    before = place & Q(written_to=last.written_to, written_to__startswith=OVER_HTTP)
+    # What was put back into the queue by hand is to be acted on again.
+    known = mine.filter(before | Q(pk=last.pk), status=Status.DELIVERED, retries=0)
+    for pk in known.order_by("deliver_at", "seq").values_list("pk", flat=True):
+        acknowledgements.acknowledge(
+            principal=principal, command_id=pk, status=Status.RECEIVED.value
+        )
 
 
 def _take_in(principal: Principal, event: Any) -> str | int | None:

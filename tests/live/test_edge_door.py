@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import hashlib
 import hmac
 import json
@@ -99,7 +100,11 @@ async def test_every_refusal_has_its_code_and_its_reason(serve, dial):
         {"bearer": token(server)},
         {"bearer": secret, "agent_id": "", "X-Edge-Agent-Id": EDGE_1},
     ]:
-        assert await lives(await dial(server, **headers))
+        agent = await dial(server, **headers)
+        assert await lives(agent)
+        agent.protocol.send_close()  # an empty frame, as test scripts in the field close (1.6)
+        agent.transport.write(b"".join(agent.protocol.data_to_send()))
+        assert (await closed(agent))[0] == 1000
     log = server.log()
     for line in (
         "WebSocket connection rejected: missing auth header",
@@ -157,6 +162,18 @@ async def test_a_secret_of_its_own_its_overlap_and_its_end(serve, dial):
     assert await lives(short)
     assert await closed(short, within_s=10) == (1008, "credentials have expired")
     assert first not in server.log() and second not in server.log()
+
+
+async def test_who_came_in_before_an_overlap_is_closed_when_it_is_over(serve, dial):
+    server = serve()
+    shared, token_ = await dial(server, secret_of(server)), token(server, "edge_2")
+    bystander = await dial(server, token_, "edge_2")
+    told = json.loads(server.run("rotate_agent_secret", EDGE_1, "--overlap", "10s", "--json"))
+    over = dt.datetime.fromisoformat(told["previous_until"]).timestamp()
+    assert await lives(shared)
+    assert await closed(shared, within_s=15) == (1008, "credentials have expired")
+    assert 0 <= time.time() - over < 2
+    assert await lives(bystander)
 
 
 async def test_an_agent_shut_out_is_gone_at_once_and_a_restart_says_come_back(serve, dial):

@@ -381,6 +381,32 @@ async def test_a_stranger_hears_nothing_but_is_closed_by_a_drain():
     await until(lambda: connection.phase is Phase.CLOSED)
 
 
+@pytest.mark.parametrize("own", [None, 3600])
+async def test_credentials_that_turn_out_to_expire_sooner_close_the_socket_then(own):
+    hub, services = Hub(), FakeServices()
+    ends = own and time.time() + own
+    services.identity = Principal(id="alice", handles=("user:alice",), expires_at=ends)
+    connection, peer, _ = await opened(hub=hub, services=services)
+    for left_s in (0.05, 7200):
+        soon = Event(events.EXPIRES, {"at": time.time() + left_s})
+        hub.deliver([addresses.handle("user:alice")], soon)
+    assert connection.phase is Phase.OPEN and peer.outbound.sent == []
+    await until(lambda: peer.outbound.sent)
+    assert peer.outbound.sent == [("close", 4003, "credentials have expired")]
+
+
+async def test_credentials_that_turn_out_to_expire_during_the_handshake_do_so():
+    hub, services = Hub(), FakeServices()
+    connection, peer, _ = a_connection(Knocking, hub=hub, services=services)
+    services.on_arrive = lambda: hub.deliver(
+        [addresses.handle("user:alice")], Event(events.EXPIRES, {"at": time.time() + 0.05})
+    )
+    await connection.open(a_request())
+    assert peer.outbound.sent == [{"welcome": "alice"}]
+    await until(lambda: connection.phase is Phase.CLOSED)
+    assert peer.outbound.sent[1:] == [("close", 4003, "credentials have expired")]
+
+
 async def test_credentials_that_expire_close_the_socket():
     services = FakeServices()
     services.identity = Principal(id="alice", role="operator", expires_at=time.time() + 0.02)

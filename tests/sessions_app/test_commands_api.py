@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import Account, EdgeAgent, Membership, User
+from accounts.pagination import Pages
 from accounts.services import tokens
 from sessions_app.models import ScheduledCommand
 from tests.sessions_app.edge import Agent
@@ -126,6 +127,7 @@ def test_the_same_key_gives_the_same_command_and_another_body_409(post: Ask) -> 
         ("agent_id", 7),
         ("agent_id", "x" * 256),
         ("agent_id", "a\x00b"),
+        ("agent_id", "a\u2028b"),
         ("command_type", None),
         ("command_type", "x" * 129),
         ("payload", None),
@@ -203,6 +205,16 @@ def test_the_list_is_filtered_by_agent_and_status(post: Ask, get: Ask) -> None:
         answer = get(f"{PATH}{query}")
         assert refusal(answer)[0] == 400
         assert answer.json()["error"]["details"] == {"field": name}
+
+
+@pytest.mark.parametrize(
+    ("path", "cursor"),
+    [(PATH, "x"), (PATH, "cD1h"), (PATH, "cD0lMDA="), ("/api/edge/agents/", "x")],
+)
+def test_a_cursor_that_is_none_is_refused_by_name(get: Ask, path: str, cursor: str) -> None:
+    answer = get(f"{path}?cursor={cursor}")
+    assert refusal(answer) == (404, Pages.invalid_cursor_message)
+    assert answer.json()["error"]["message"].startswith("cursor: ")
 
 
 def test_one_command_comes_with_its_events(post: Ask, get: Ask) -> None:

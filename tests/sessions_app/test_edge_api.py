@@ -17,9 +17,9 @@ from structlog.testing import capture_logs
 from accounts.models import EdgeAgent
 from accounts.services import agents as door
 from realtime.core import addresses
-from realtime.core.limits import Buckets
 from realtime.core.principal import Principal
 from sessions_app.models import CommandEvent
+from sessions_app.services import commands
 from tests.sessions_app.edge import LEASE_S, Agent, Clock, kinds, now, queue
 
 SECRET, RELAY = "edge-secret-for-tests", "relay-secret-for-tests"
@@ -30,7 +30,7 @@ EDGE_1 = "edge_13238407486"
 @pytest.fixture(autouse=True)
 def settled(settings: Any, monkeypatch: pytest.MonkeyPatch, accounts: None) -> None:
     settings.EDGE_SECRET, settings.RELAY_WEBHOOK_SECRET = SECRET, RELAY
-    monkeypatch.setattr(door, "_failures", Buckets(per_minute=10, burst=10))
+    monkeypatch.setattr(door, "_failures", door.Failures(10))
 
 
 def token(agent_id: str = EDGE_1, secret: str = RELAY) -> str:
@@ -139,7 +139,12 @@ def test_a_body_of_the_wrong_shape_is_400(post: Post, body: str) -> None:
 
 def test_a_client_registers_by_its_phone(post: Post) -> None:
     body = {"user_phone": "+1 (323) 840-7486", "apple_id": None, "version": "2.0.0"}
-    for bearer, shown in [(SECRET, {}), (None, {"auth_token": SECRET}), (token(), {})]:
+    for bearer, shown in [
+        (SECRET, {}),
+        (None, {"auth_token": SECRET}),
+        (None, {"registration_token": SECRET}),
+        (token(), {}),
+    ]:
         answer = post("register", body | shown, bearer)
         assert answer.json() == {"edge_agent_id": EDGE_1, "status": "registered"}
     agent = EdgeAgent.objects.get()
@@ -198,6 +203,55 @@ def test_the_status_is_kept_and_an_odd_one_stops_nothing(sync: Any, alice: Princ
         sync(status=odd)
     assert EdgeAgent.objects.get().status == {"scheduled_messages": 3}
     assert [now(command).status, now(again).status] == ["delivered"] * 2
+
+
+def test_what_the_agent_says_it_acted_on_last_is_received_with_what_stood_before_it(
+    sync: Any, alice: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its acknowledgements got lost: without this, the same text goes to somebody once more."""
+    clock = Clock(monkeypatch)
+    first, last, after = [queue(alice, EDGE_1) for _ in range(3)]
+    assert ids(sync()) == [first.pk, last.pk, after.pk]
+    later = queue(alice, EDGE_1, payload={"thread_id": "another"})
+    assert ids(sync(last_command_id=last.pk)) == [later.pk]
+    stand = [now(one).status for one in (first, last, after, later)]
+    assert stand == ["received", "received", "delivered", "delivered"]
+    assert kinds(last)[3:] == ["received"]
+    clock.step(LEASE_S + 1)
+    assert ids(sync(last_command_id=last.pk)) == [after.pk, later.pk]
+    assert kinds(last)[3:] == ["received"]
+
+
+def test_acted_on_last_says_nothing_of_what_went_over_a_socket_or_was_put_back(
+    sync: Any, alice: Principal
+) -> None:
+    agent = Agent(EDGE_1)
+    agent.connect()
+    first, last = [queue(alice, EDGE_1) for _ in range(2)]
+    assert agent.take_due() == [first.pk, last.pk]
+    agent.disconnect()
+    sync(last_command_id=last.pk)
+    assert [now(one).status for one in (first, last)] == ["delivered", "received"]
+    agent.ack(last, "failed")
+    commands.retry(principal=alice, command_id=last.pk)
+    first.delete()
+    assert ids(sync(last_command_id=last.pk)) == [last.pk]
+    sync(last_command_id=last.pk)
+    assert now(last).status == "delivered"
+
+
+def test_acted_on_last_reaches_no_other_agents_and_no_other_accounts_commands(
+    sync: Any, alice: Principal, other_alice: Principal
+) -> None:
+    theirs = [queue(alice, "edge_2"), queue(other_alice, EDGE_1)]
+    for agent in (Agent("edge_2"), Agent(EDGE_1, "other")):
+        agent.connect()
+        agent.take_due()
+    mine = queue(alice, EDGE_1)
+    sync()
+    for odd in (*[one.pk for one in theirs], "msg_none", "\x00", "", 7, [], {}, None):
+        sync(last_command_id=odd)
+    assert {now(one).status for one in (*theirs, mine)} == {"delivered"}
 
 
 # --- events ---
@@ -344,6 +398,21 @@ def test_both_shapes_of_an_acknowledgement_are_taken(
     assert (now(command).status, now(command).error) == ("failed", "no such chat")
 
 
+def test_the_words_of_an_answer_are_kept_up_to_a_length(
+    post: Post, sync: Any, alice: Principal
+) -> None:
+    command = queue(alice, EDGE_1)
+    sync()
+    body = {"command_id": command.pk, "status": "completed", "completed_at": "2" * 100_000}
+    assert post("command/ack", body, token()).json() == {"recorded": True}
+    body |= {"status": "failed", "error": "\U0001f499" * 100_000}
+    assert post("command/ack", body, token()).json() == {"recorded": True}
+    assert now(command).error == "\U0001f499" * 4000
+    first, second = command.events.filter(kind__in=["completed", "failed"]).order_by("pk")
+    assert first.data == {"completed_at": "2" * 64}
+    assert len(second.data["error"]) == 4000
+
+
 def test_another_agents_command_is_not_acknowledged(
     post: Post, sync: Any, alice: Principal
 ) -> None:
@@ -381,6 +450,21 @@ def test_a_message_is_passed_on_and_not_answered(post: Post, told: Any) -> None:
     ((targets, event),) = told("edge.message")
     assert targets == [addresses.topic("nexus:default", f"agent.{EDGE_1}.messages")]
     assert event.data == {"agent_id": EDGE_1, "message": body}
+
+
+def test_a_message_with_the_raw_secret_and_no_id_is_passed_on_too(post: Post, told: Any) -> None:
+    """As clients in the field send it: whose it is stands nowhere."""
+    body = {"thread_id": "t", "sender": PHONE, "filtered_text": "hey 💙"}
+    for bearer in (SECRET, RELAY):
+        assert post("message", body, bearer).json() == {"should_respond": False}
+    for targets, event in told("edge.message"):
+        assert targets == [addresses.topic("nexus:default", "agent.unknown.messages")]
+        assert event.data == {"agent_id": "unknown", "message": body}
+    for bearer in (None, "wrong", "gwe_wrong"):
+        assert post("message", body, bearer).status_code == 401
+    for path in ("register", "sync", "command/ack", "ack_command"):
+        assert post(path, {"command_id": "c", "status": "completed"}).status_code == 401
+    assert len(told("edge.message")) == 2
 
 
 def test_a_message_too_large_or_odd_is_refused(post: Post, told: Any) -> None:

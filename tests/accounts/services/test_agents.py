@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from structlog.testing import capture_logs
 
 from accounts.models import Account, EdgeAgent, User
 from accounts.services import agent_secrets, agents, credentials
+from realtime.core import addresses
 from realtime.core.credentials import AgentSecret
 from realtime.core.errors import (
     BadCredentials,
@@ -29,8 +31,9 @@ from realtime.core.errors import (
     RoleTooLow,
     TooManyFailures,
 )
-from realtime.core.limits import Buckets
+from realtime.core.events import EXPIRES
 from realtime.core.principal import Principal
+from realtime.models import Announcement
 
 SECRET = "edge-secret-for-tests"
 RELAY = "relay-secret-for-tests"
@@ -42,7 +45,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 def door(settings: Any, monkeypatch: pytest.MonkeyPatch, db: None) -> None:
     settings.EDGE_SECRET = SECRET
     settings.RELAY_WEBHOOK_SECRET = RELAY
-    monkeypatch.setattr(agents, "_failures", Buckets(per_minute=10, burst=10))
+    monkeypatch.setattr(agents, "_failures", agents.Failures(10))
 
 
 def show(bearer: str | None, agent_id: str = EDGE_1, **fields: Any) -> Principal:
@@ -115,6 +118,7 @@ def test_without_a_bearer_it_is_another_refusal() -> None:
         ({"named": "edge_2"}, "X-Edge-Agent-Id differs from edge_agent_id"),
         ({"agent_id": "a\x00b"}, agents.REFUSED),
         ({"agent_id": "a\nb"}, agents.REFUSED),
+        ({"agent_id": "a\u2028b"}, agents.REFUSED),
         ({"agent_id": "x" * 256}, agents.REFUSED),
     ],
 )
@@ -122,7 +126,7 @@ def test_an_id_that_is_missing_torn_or_no_id_is_refused(fields: Any, words: str)
     with capture_logs() as lines, pytest.raises(BadCredentials) as refused:
         show(SECRET, **fields)
     assert str(refused.value) == words
-    assert all("\n" not in line["event"] for line in lines)
+    assert all(len(line["event"].splitlines()) == 1 for line in lines)
 
 
 # --- the token ---
@@ -269,6 +273,10 @@ def test_a_third_secret_ends_the_first_whatever_its_overlap(rotate: Rotate, shut
 def test_who_came_in_before_an_overlap_is_shut_out_after_it(rotate: Rotate, shut: Any) -> None:
     first = show(rotate())
     rotate(overlap_s=HOUR)
+    (told,) = Announcement.objects.filter(event__name=EXPIRES)
+    ((targets, event),) = told.facts
+    assert targets == [addresses.handle(first.handles[1])]
+    assert event.data["at"] == pytest.approx(time.time() + HOUR, abs=5)
     assert agent_secrets.end_overlaps() == 0
     credentials.check(principal=first)
     EdgeAgent.objects.update(previous_until=timezone.now())
@@ -350,6 +358,24 @@ def test_after_ten_failures_of_an_agent_nothing_is_verified() -> None:
         show(SECRET, over_http=True)
     assert show(SECRET, "edge_2").id == "edge_2"
     assert show(SECRET, address="10.0.0.2").id == EDGE_1
+
+
+def test_who_guesses_under_ever_new_ids_is_stopped_by_the_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    still = SimpleNamespace(monotonic=lambda: 0.0, time=time.time)
+    monkeypatch.setattr(agents, "time", still)  # guessed faster than the limit refills
+    for number in range(99):
+        with pytest.raises((MissingCredentials, BadCredentials)):
+            show("wrong" if number % 2 else None, f"edge_{number}")
+    assert show(SECRET).id == EDGE_1  # up to ten times an agent's limit
+    with pytest.raises(BadCredentials):
+        show("wrong", "edge_99")
+    with capture_logs() as lines, pytest.raises(TooManyFailures) as refused:
+        show(SECRET, "edge_100")
+    assert 0 < (refused.value.retry_after_ms or 0) <= 601  # a hundred a minute: one in 0.6 s
+    assert [line["event"] for line in lines] == ["security.too_many_failures"]
+    assert show(SECRET, "edge_100", address="10.0.0.2").id == "edge_100"
 
 
 def test_who_is_right_is_not_counted() -> None:

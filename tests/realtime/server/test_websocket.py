@@ -347,12 +347,13 @@ async def test_a_close_is_echoed_and_told(serve, code):
     assert (app.ended["code"], app.ended["reason"], app.heard) == (code, "why", [])
 
 
-async def test_a_close_without_a_code_is_echoed(serve):
+async def test_a_close_without_a_code_is_answered_with_1000(serve):
     served = await serve(app := Echo())
     peer = await served.peer()
     await peer.open()
     peer.frame(CLOSE)
-    assert await peer.read_frame() == (CLOSE, b"")
+    assert await peer.read_frame() == (CLOSE, b"\x03\xe8")
+    assert await peer.ended() == b""
     await until(lambda: app.ended)
     assert app.ended["code"] == 1005
 
