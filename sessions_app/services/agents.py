@@ -19,10 +19,11 @@ from accounts.models import Account, EdgeAgent
 from accounts.services.scopes import require
 from realtime.bus.announce import announce, announce_all
 from realtime.core import addresses, wire
-from realtime.core.errors import InvalidParams, NotFound
+from realtime.core.errors import InvalidParams, NotFound, Replaced
 from realtime.core.events import AGENT_HELD, CHANGED, COMMANDS_DUE, Event
 from realtime.core.principal import Principal
 from sessions_app.models import OPEN, Presence, ScheduledCommand, Status
+from sessions_app.moments import rfc3339
 from sessions_app.services import clock, nodes
 from sessions_app.services.command_steps import Fact, wake
 from sessions_app.services.prepared import Prepared
@@ -30,6 +31,7 @@ from sessions_app.services.prepared import Prepared
 logger = structlog.get_logger("gateway")
 
 PROTOCOL = "edge"  # as Presence names it
+UPDATED = "agent.updated"
 MAX_STATUS_BYTES = 16 * 1024
 WAITING = (Status.SCHEDULED, Status.LEASED, Status.DELIVERED)
 
@@ -88,8 +90,13 @@ def call(agent: EdgeAgent) -> Fact:
 
 @transaction.atomic
 def hold(*, principal: Principal, connection: str) -> dict[str, Any]:
-    """`connection` is the agent's socket from now on; the one before hears that it was replaced."""
+    """`connection` is the agent's socket from now on; the one before hears that it was replaced.
+
+    Raises Replaced for one that comes too late: a newer one holds the agent already.
+    """
     agent = locked_or_new(principal.account, principal.id)
+    if _is_held_by_a_newer(agent, connection):
+        raise Replaced
     agent.connection = connection
     agent.last_seen_at = clock.now()
     agent.save(update_fields=["connection", "last_seen_at"])
@@ -97,7 +104,7 @@ def hold(*, principal: Principal, connection: str) -> dict[str, Any]:
     facts: list[Fact] = [([mine], Event(AGENT_HELD, {"connection": connection}))]
     if agent.commands.filter(status__in=WAITING).exists():
         facts.append(wake(agent))
-    announce_all([*facts, _changed(principal.account)])
+    announce_all([*facts, *_news(principal, online=True)])
     about = {"agent": principal.id, "account": principal.account, "connection": connection}
     logger.info(f"WebSocket connection established for {principal.id}", **about)  # PROTOCOLS 1.2
     logger.info(f"Edge agent {principal.id} registered with WebSocket manager", **about)
@@ -109,7 +116,7 @@ def released(*, principal: Principal, connection: str) -> None:
     """The socket has ended; without effect when a newer one holds the agent already."""
     mine = EdgeAgent.objects.filter(account__slug=principal.account, agent_id=principal.id)
     if mine.filter(connection=connection).update(connection="", last_seen_at=clock.now()):
-        announce(*_changed(principal.account))
+        announce_all(_news(principal, online=False))
 
 
 @transaction.atomic
@@ -147,6 +154,21 @@ def matching(*, principal: Principal, pattern: str = "*", online: bool | None = 
         rows = rows.filter(holder()) if online else rows.exclude(holder())
     fits = re.compile(fnmatch.translate(pattern)).match
     return [name for name in rows.values_list("agent_id", flat=True) if fits(name)]
+
+
+def _is_held_by_a_newer(agent: EdgeAgent, connection: str) -> bool:
+    """A process that stalls before a socket's hold must not undo a newer one's."""
+    arrived = Presence.objects.filter(pk=connection).values("since")
+    holders = Presence.objects.filter(pk=agent.connection, node__in=nodes.live())
+    return holders.filter(since__gt=Subquery(arrived)).exists()
+
+
+def _news(principal: Principal, *, online: bool) -> list[Fact]:
+    """The agent has come or gone: who hears of it (PROTOCOLS.md 6, 000 and topics)."""
+    account, agent_id = principal.account, principal.id
+    told = {"agent_id": agent_id, "online": online, "at": rfc3339(clock.now())}
+    topic = addresses.topic(f"nexus:{account}", f"agent.{agent_id}.commands")
+    return [([topic, addresses.admins(account)], Event(UPDATED, told)), _changed(account)]
 
 
 def _changed(account: str) -> Fact:

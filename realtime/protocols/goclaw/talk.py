@@ -175,7 +175,7 @@ class GoclawProtocol(Protocol):
                 return self._run_event(event)
             case name if name in FORWARDED:
                 return [SendText(event.rendered(self.name, lambda: _plain(name, event.data)))]
-            case "command.updated" if self.principal.at_least("operator"):
+            case "command.updated" | "agent.updated" if self.principal.at_least("operator"):
                 text = event.rendered(self.name, lambda: _plain(event.name, event.data))
                 return [SendText(text)]
             case events.DRAIN:

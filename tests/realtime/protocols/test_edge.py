@@ -24,6 +24,10 @@ UPDATED = Event(
     {"agent_id": "edge_1", "command_id": "m", "status": "delivered", "at": "2025-11-15T06:31:11Z"},
 )
 
+ONLINE = Event(
+    "agent.updated", {"agent_id": "edge_1", "online": True, "at": "2025-11-15T06:31:11Z"}
+)
+
 
 @pytest.fixture
 def edge():
@@ -121,14 +125,15 @@ def test_before_its_own_hold_has_come_by_a_connection_is_not_replaced(edge):
 
 
 @pytest.mark.parametrize(("role", "frames"), [("viewer", 0), ("operator", 1), ("admin", 1)])
-def test_operators_of_001_hear_of_commands_and_viewers_do_not(role, frames):
+def test_operators_of_001_hear_of_commands_and_agents_and_viewers_do_not(role, frames):
     protocol = GoclawProtocol()
     protocol.principal = Principal(id="alice", role=role)
-    told = protocol.deliver(UPDATED)
-    assert len(told) == frames
-    for effect in told:
-        frame = json.loads(effect.text)
-        assert (frame["event"], frame["payload"]) == ("command.updated", UPDATED.data)
+    for event in (UPDATED, ONLINE):
+        told = protocol.deliver(event)
+        assert len(told) == frames
+        for effect in told:
+            frame = json.loads(effect.text)
+            assert (frame["event"], frame["payload"]) == (event.name, event.data)
 
 
 def test_admin_pages_are_told_that_commands_changed():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
 from accounts.models import EdgeAgent
-from realtime.core.errors import InvalidParams
-from sessions_app.services import agents
+from realtime.core import addresses
+from realtime.core.errors import InvalidParams, Replaced
+from sessions_app.models import Presence
+from sessions_app.services import agents, clock
 from tests.sessions_app.edge import Agent, queue
 
 
@@ -65,3 +69,42 @@ def test_a_report_that_is_too_large_is_refused(accounts):
     agent = Agent()
     with pytest.raises(InvalidParams, match="16384"):
         agents.report(principal=agent.principal, status={"a": "x" * 16_384})
+
+
+def test_a_socket_whose_hold_comes_late_does_not_undo_the_newer_ones(agent, told):
+    """A process that stalled between the arrival and the hold of a socket."""
+    older, newer = "connection-older", "connection-newer"
+    account = agent.row.account
+    for name in (older, newer):
+        Presence.objects.create(pk=name, node="node-1", account=account, protocol="edge")
+    moment = clock.now()
+    for name, ago_s in ((older, 20), (newer, 10)):
+        at = moment - dt.timedelta(seconds=ago_s)
+        Presence.objects.filter(pk=name).update(since=at)
+    Presence.objects.filter(pk=agent.connection).update(since=moment - dt.timedelta(seconds=30))
+    agents.hold(principal=agent.principal, connection=newer)
+    before = len(told("edge.held"))
+    with pytest.raises(Replaced):
+        agents.hold(principal=agent.principal, connection=older)
+    assert agent.row.connection == newer
+    assert len(told("edge.held")) == before
+    Presence.objects.filter(pk=newer).delete()  # nobody is held up by one that is gone
+    agents.hold(principal=agent.principal, connection=older)
+    assert agent.row.connection == older
+
+
+def test_operators_hear_that_an_agent_comes_and_goes(agent, told):
+    agent.connect()
+    agent.disconnect()
+    heard = told("agent.updated")
+    assert [event.data["online"] for _, event in heard[-2:]] == [True, False]
+    targets, event = heard[-1]
+    assert event.data.keys() == {"agent_id", "online", "at"}
+    assert event.data["agent_id"] == "edge_1"
+    topic = addresses.topic("nexus:default", "agent.edge_1.commands")
+    assert targets == [topic, addresses.admins("default")]
+    agent.connect()
+    old = agent.connection
+    agent.connect()
+    agents.released(principal=agent.principal, connection=old)  # its late end is no news
+    assert told("agent.updated")[-1][1].data["online"]
