@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 from operator import itemgetter
+from typing import Any
 
 from django.db import models
 
@@ -15,7 +16,7 @@ Fact = tuple[Sequence[Address], Event]
 Said = tuple[list[Address], list[Event]]
 
 FACTS_PER_ROW = 50
-MANY = "system.many"  # the name of an event that holds others, in groups with their addresses
+MANY = "system.many"  # the name of an event that holds others; see `Announcement.said`
 
 
 class Announcement(models.Model):
@@ -31,25 +32,37 @@ class Announcement(models.Model):
 
     @classmethod
     def rows(cls, facts: Sequence[Fact]) -> Iterator[Announcement]:
-        """Unsaved rows that say these in this order: many of one transaction share a row."""
+        """Unsaved rows that say these in this order: many of one transaction share a row.
+
+        `addresses` are all that a row speaks to, so that who hears none of them reads no further.
+        """
         left = iter(facts)
         while some := list(islice(left, FACTS_PER_ROW)):
+            places: dict[Address, int] = {}
             groups = [
-                [[address.pack() for address in targets], [event.pack() for _, event in group]]
+                [
+                    [places.setdefault(address, len(places)) for address in targets],
+                    [event.pack() for _, event in group],
+                ]
                 for targets, group in groupby(some, key=itemgetter(0))
             ]
-            addresses, events = groups[0]
-            if len(some) == 1:
-                yield cls(addresses=addresses, event=events[0])
-            else:
-                yield cls(addresses=[], event={"name": MANY, "data": groups})
+            one = some[0][1].pack() if len(some) == 1 else {"name": MANY, "data": groups}
+            yield cls(addresses=[address.pack() for address in places], event=one)
 
     @property
     def said(self) -> Iterator[Said]:
         """What this row says, to whom; events to the same addresses come together."""
-        one = self.event["name"] != MANY
-        for addresses, events in [(self.addresses, [self.event])] if one else self.event["data"]:
-            yield list(map(Address.unpack, addresses)), list(map(Event.unpack, events))
+        return said(self.addresses, self.event)
+
+
+def said(addresses: Sequence[Sequence[str]], event: dict[str, Any]) -> Iterator[Said]:
+    """As `Announcement.said`, from the values of the two columns."""
+    everyone = [Address.unpack(address) for address in addresses]
+    if event["name"] != MANY:
+        yield everyone, [Event.unpack(event)]
+        return
+    for places, events in event["data"]:
+        yield [everyone[place] for place in places], [Event.unpack(one) for one in events]
 
 
 class Node(models.Model):

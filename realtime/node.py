@@ -38,6 +38,7 @@ from sessions_app.services import runs as records
 logger = structlog.get_logger("gateway")
 
 FOLLOW_S = 0.5  # how often the announcements are read without a hint
+ROWS_AT_ONCE = 10  # announcements, each of up to 50 facts, before others have their turn
 REST_TIMES, MAX_REST_S = 1.0, 0.02  # before the next reading, in times of the last one
 HEAR_S = 5.0  # how long an answer waits for its announcement before it goes out alone
 SEEN_S = 30.0  # how often presence learns who was heard of
@@ -165,13 +166,14 @@ class Node:
 
     async def _read_all(self) -> None:
         while True:
-            heard = await housekeeping(follow.unheard, self._cursor.high, list(self._cursor.gaps))
-            for number, (announcement, targets, said) in enumerate(heard, 1):
-                if self.hub.hears(targets):
-                    for event in said:
+            gaps = list(self._cursor.gaps)
+            heard = await housekeeping(follow.unheard, self._cursor.high, gaps, self.hub.hears)
+            for number, (announcement, said) in enumerate(heard, 1):
+                for targets, some in said:
+                    for event in some:
                         self.hub.deliver(targets, event)
-                if not number % follow.BATCH:
-                    await asyncio.sleep(0)  # one row may say much
+                if not number % ROWS_AT_ONCE:
+                    await asyncio.sleep(0)
                 self._cursor.mark(announcement, time.monotonic())
                 self.hub.release()
             if heard:

@@ -5,15 +5,15 @@ finish in.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from django.db.models import Max, Q
-from django.db.models.functions import Now
+import msgspec
+from django.db.models import Max, Q, TextField
+from django.db.models.functions import Cast, Now
 
-from realtime.core.addresses import Address
-from realtime.core.events import Event
-from realtime.models import Announcement
+from realtime.models import Announcement, Said, said
 
 KEEP = dt.timedelta(minutes=10)
 # An id missing below the newest belongs to a transaction that is still open, or was rolled back.
@@ -23,7 +23,11 @@ MAX_GAPS = 2_000
 FIRST_GAPS = 100
 BATCH = 500
 
-Heard = tuple[int, list[Address], list[Event]]
+Hears = Callable[[Sequence[tuple[str, str, str]]], bool]
+Heard = tuple[int, list[Said]]
+
+_addresses = msgspec.json.Decoder(list[tuple[str, str, str]]).decode
+_event = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @dataclass
@@ -71,13 +75,17 @@ def newest(now_s: float) -> Cursor:
     return Cursor(high, dict.fromkeys(sorted(missing), now_s))
 
 
-def unheard(high: int, gaps: Sequence[int]) -> list[Heard]:
-    """The committed rows after `high` or in `gaps`, oldest first, at most BATCH; what each says."""
+def unheard(high: int, gaps: Sequence[int], hears: Hears) -> list[Heard]:
+    """The committed rows after `high` or in `gaps`, oldest first, at most BATCH; what each says.
+
+    Nothing of those that speak only to addresses where nobody `hears`: they are not even parsed.
+    """
     wanted = Q(id__gt=high) | Q(id__in=gaps) if gaps else Q(id__gt=high)
+    rows = Announcement.objects.filter(wanted).order_by("id")[:BATCH]
+    found = rows.values_list("pk", *[Cast(name, TextField()) for name in ("addresses", "event")])
     return [
-        (row.pk, addresses, events)
-        for row in Announcement.objects.filter(wanted).order_by("id")[:BATCH]
-        for addresses, events in row.said
+        (pk, list(said(table, _event(event))) if hears(table := _addresses(addresses)) else [])
+        for pk, addresses, event in found
     ]
 
 

@@ -81,8 +81,8 @@ class Hub:
         if self._line is not None:
             self._line.send(addresses, event)
 
-    def hears(self, addresses: Sequence[Address]) -> bool:
-        """Whether somebody in this process is at one of them."""
+    def hears(self, addresses: Sequence[Address | tuple[str, str, str]]) -> bool:
+        """Whether somebody in this process is at one of them; from any thread."""
         return not self._members.keys().isdisjoint(addresses)
 
     def deliver(self, addresses: Sequence[Address], event: Event) -> None:

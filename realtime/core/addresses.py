@@ -6,11 +6,11 @@ Realms keep protocols and tenants apart: `goclaw:<account>`, `system`, ….
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A target: `kind` is client, group, topic, session or everyone; `key` is free text."""
 
     kind: str
@@ -20,14 +20,14 @@ class Address:
     def group(self) -> str:
         """The channel-layer name: hashed, because Channels allows ASCII letters, digits, `-_.` and
         under 100 characters, while ids are free text."""
-        text = "\x1f".join((self.kind, self.realm, self.key))
+        text = "\x1f".join(self)
         return "gw." + hashlib.blake2s(text.encode(), digest_size=20).hexdigest()
 
     def pack(self) -> list[str]:
-        return [self.kind, self.realm, self.key]
+        return list(self)
 
     @classmethod
-    def unpack(cls, packed: list[str]) -> Address:
+    def unpack(cls, packed: Sequence[str]) -> Address:
         kind, realm, key = packed
         return cls(kind, realm, key)
 

@@ -52,24 +52,31 @@ def is_recorded(command: ScheduledCommand, kind: str) -> bool:
 
 def tell(commands: Sequence[ScheduledCommand], status: str, *, at: dt.datetime) -> None:
     """Announce the status that the commands have now."""
-    announce_all([news(command, status, at=at) for command in commands])
+    announce_all(news(commands, status, at=at))
 
 
-def news(command: ScheduledCommand, status: str, *, at: dt.datetime) -> Fact:
-    """Who hears of a command's status, and what."""
-    account, agent_id = command.account.slug, command.agent.agent_id
-    told = {
-        "agent_id": agent_id,
-        "command_id": command.pk,
-        "status": str(status),
-        "at": rfc3339(at),
-    }
-    targets = [
-        addresses.topic(f"nexus:{account}", f"agent.{agent_id}.commands"),
+def news(commands: Sequence[ScheduledCommand], status: str, *, at: dt.datetime) -> list[Fact]:
+    """Who hears of the commands' status, and what; an agent's commands come together."""
+    moment = rfc3339(at)
+    facts: list[Fact] = []
+    for command in sorted(commands, key=lambda command: command.agent_id):
+        told = {
+            "agent_id": command.agent.agent_id,
+            "command_id": command.pk,
+            "status": str(status),
+            "at": moment,
+        }
+        facts.append((_audience(command), Event(UPDATED, told)))
+    return facts
+
+
+def _audience(command: ScheduledCommand) -> list[Address]:
+    account = command.account.slug
+    return [
+        addresses.topic(f"nexus:{account}", f"agent.{command.agent.agent_id}.commands"),
         *addresses.deciders(account),
         addresses.user(account, command.created_by),
     ]
-    return targets, Event(UPDATED, told)
 
 
 def wake(agent: EdgeAgent) -> Fact:

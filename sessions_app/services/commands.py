@@ -132,7 +132,7 @@ def retry(*, principal: Principal, command_id: str) -> ScheduledCommand:
         only=(Status.FAILED, Status.EXPIRED, Status.DEAD),
     )
     record([command], Status.SCHEDULED, at=now, actor=principal.id)
-    announce_all([news(command, Status.SCHEDULED, at=now), wake(command.agent)])
+    announce_all([*news([command], Status.SCHEDULED, at=now), wake(command.agent)])
     journal.decided("command.retried", principal=principal, row=command, action="retried")
     return command
 
@@ -202,10 +202,10 @@ def _create(principal: Principal, agent: EdgeAgent, request: Request) -> Schedul
         raise Conflict("idempotency_key: it was used for another request") from None
     command.account = agent.account
     record([command], Status.SCHEDULED, at=now, actor=principal.id)
-    facts = [news(command, Status.SCHEDULED, at=now)]
+    facts = news([command], Status.SCHEDULED, at=now)
     if at_once:
         lease_to([command], owner=agent.connection, now=now)
-        announce_all([*facts, news(command, Status.LEASED, at=now), agents.call(agent)])
+        announce_all([*facts, *news([command], Status.LEASED, at=now), agents.call(agent)])
     else:
         announce_all([*facts, wake(agent)])
     return command

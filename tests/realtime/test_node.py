@@ -113,7 +113,7 @@ async def test_a_reader_that_fails_goes_on_where_it_was(node, monkeypatch):
     await node.hub.join(TEAM, heard.append)
     loop = asyncio.get_running_loop()
 
-    def away(high, gaps):
+    def away(high, gaps, hears):
         loop.call_soon_threadsafe(failed.set)
         raise ConnectionError
 

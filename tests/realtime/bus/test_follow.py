@@ -17,11 +17,15 @@ from realtime.models import Announcement
 TEAM = addresses.group("r", "team")
 
 
+def everybody(addresses):
+    return True
+
+
 def read(cursor):
-    heard = follow.unheard(cursor.high, list(cursor.gaps))
-    for number, _, _ in heard:
+    heard = follow.unheard(cursor.high, list(cursor.gaps), everybody)
+    for number, _ in heard:
         cursor.mark(number, 1.0)
-    return [event.name for _, _, said in heard for event in said]
+    return [event.name for _, said in heard for _, events in said for event in events]
 
 
 def put(number, name="late"):
@@ -32,11 +36,39 @@ def put(number, name="late"):
 def test_what_is_announced_is_read_once_with_its_addresses():
     cursor = follow.newest(0.0)
     number = announce([TEAM, addresses.admins("a")], Event("x", {"n": 1}))
-    ((got, targets, said),) = follow.unheard(cursor.high, [])
-    assert (got, targets, said) == (number, [TEAM, addresses.admins("a")], [Event("x", {"n": 1})])
+    ((got, said),) = follow.unheard(cursor.high, [], everybody)
+    assert got == number
+    assert said == [([TEAM, addresses.admins("a")], [Event("x", {"n": 1})])]
     assert read(cursor) == ["x"]
     assert read(cursor) == []
     assert cursor.has(number)
+
+
+@pytest.mark.django_db
+def test_many_facts_of_one_transaction_come_in_order_each_to_its_own():
+    cursor = follow.newest(0.0)
+    other = addresses.group("r", "other")
+    facts = [([TEAM], Event(f"e{n}", {"n": n})) for n in range(60)]
+    facts[1:1] = [([other, TEAM], Event("to both")), ([other], Event("to the other"))]
+    announcing.announce_all(facts)
+    assert Announcement.objects.count() == 2
+    heard = follow.unheard(cursor.high, [], everybody)
+    came = [(targets, event) for _, said in heard for targets, some in said for event in some]
+    assert came == [(list(targets), event) for targets, event in facts]
+
+
+@pytest.mark.django_db
+def test_what_is_said_where_nobody_hears_is_not_read_but_counts_as_heard():
+    cursor = follow.newest(0.0)
+    number = announce(TEAM, Event("x"))
+    asked = []
+
+    def nobody(addresses):
+        asked.extend(addresses)
+        return False
+
+    assert follow.unheard(cursor.high, [], nobody) == [(number, [])]
+    assert asked == [TEAM]
 
 
 @pytest.mark.django_db
