@@ -52,7 +52,8 @@ class RequestForm(AskingForm):
     payload = forms.CharField(
         initial="{}",
         widget=forms.Textarea(attrs={"class": "vLargeTextField code", "rows": 8}),
-        help_text=f"A JSON object of up to {MAX_PAYLOAD_BYTES // 1024} KiB.",
+        help_text=f"A JSON object of up to {MAX_PAYLOAD_BYTES // 1024} KiB, such as"
+        ' {"thread_id": "t", "text": "hello"} for send_message_now.',
     )
     priority = forms.ChoiceField(choices=ScheduledCommand.Priority.choices)
     deliver_at = _moment("Deliver at", "Held here until then; empty: now.")

@@ -23,6 +23,7 @@ from sessions_app.admin import filters
 from sessions_app.admin.asking import KNOWN_TYPES, REQUEST, BulkForm, CommandForm
 from sessions_app.admin.chart import Chart
 from sessions_app.admin.detail import DetailAdmin, mark
+from sessions_app.admin.steps import Step, standing
 from sessions_app.models import OPEN, TRANSITIONS, BulkSend, ScheduledCommand, Status
 from sessions_app.services import backlog, bulk, commands
 
@@ -99,12 +100,14 @@ class CommandAdmin(DetailAdmin):
 
     def about(self, request: HttpRequest, row: ScheduledCommand) -> dict[str, Any]:
         who = acting(request, row.account)
+        steps = [Step(event) for event in commands.history(principal=who, command_id=row.pk)]
         return {
             "title": f"{row.command_type} to {row.agent}",
             "buttons": self.buttons(row),
             "status": mark(row.status),
             "due": self.due(row),
-            "steps": commands.history(principal=who, command_id=row.pk),
+            "standing": standing(row, steps),
+            "steps": steps,
             "payload": _readable(row.payload),
             "result": "" if row.result is None else _readable(row.result),
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -70,6 +72,11 @@ def kinds(page: Page) -> Locator:
     return page.locator(".timeline .kind")
 
 
+def meaning(page: Page) -> Locator:
+    """What stands beside the state of a command."""
+    return page.locator(".standing .means")
+
+
 async def test_a_command_is_watched_on_its_way_to_an_agent_that_wakes(
     house: House, new_context: NewContext, example: Callable[..., Example]
 ) -> None:
@@ -84,6 +91,7 @@ async def test_a_command_is_watched_on_its_way_to_an_agent_that_wakes(
     await fill(page, Command_type="schedule_message", Payload=payload)
     await expect(kinds(page)).to_have_text(["scheduled"])
     await expect(page.locator("#live")).to_have_text("Live")
+    await expect(meaning(page)).to_have_text("waits for its agent, which is offline")
     await agents.open()
     await expect(agents.row(NAME)).to_contain_text("offline")
     for tab in (queue.page, agents.page, page):
@@ -93,6 +101,7 @@ async def test_a_command_is_watched_on_its_way_to_an_agent_that_wakes(
     steps = ["scheduled", "leased", "delivered", "completed", "executed"]
     await expect(kinds(page)).to_have_text(steps)
     await expect(page.locator(".standing .state")).to_have_text("completed")
+    await expect(meaning(page)).to_have_text("the agent has done it")
     await expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
     await expect(queue.row("schedule_message")).to_contain_text("completed")
     await expect(agents.row(NAME)).to_contain_text("online")
@@ -115,6 +124,28 @@ async def test_a_command_is_watched_on_its_way_to_an_agent_that_wakes(
     await expect(page.locator(".standing .state")).to_have_text("cancelled")
     await expect(agents.row(NAME).locator(".field-waiting")).to_have_text("0")
     assert await agents.page.evaluate("window.same"), "never reloaded"
+
+
+async def test_taken_over_and_done_are_two_steps_of_an_open_page(
+    house: House, new_context: NewContext, example: Callable[..., Example]
+) -> None:
+    agent = example()
+    queue = await boss_at(house, new_context, COMMANDS)
+    page = queue.page
+    await page.goto(f"{house.url}{COMMANDS}add/?agent_id={NAME}")
+    send_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=8)
+    payload = {"thread_id": "t", "message_text": "later", "send_at": send_at.isoformat()}
+    await fill(page, Command_type="schedule_message", Payload=json.dumps(payload))
+    await page.evaluate("window.same = true")
+    taken_over = "the agent has taken it over, and says again when it is done"
+    await expect(meaning(page)).to_have_text(taken_over)
+    assert "to t: later" not in agent.log()
+    await expect(meaning(page)).to_have_text("the agent has done it", timeout=20_000)
+    await expect(kinds(page)).to_have_text(
+        ["scheduled", "leased", "delivered", "completed", "executed"]
+    )
+    assert "to t: later" in agent.log()
+    assert await page.evaluate("window.same"), "never reloaded"
 
 
 async def test_a_live_part_keeps_what_is_focused_and_a_secret_is_seen_once(

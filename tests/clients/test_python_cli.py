@@ -123,6 +123,35 @@ async def test_the_command_prints_what_happens_and_leaves_in_order_when_told(tmp
         assert (tmp_path / "edge_1.sqlite3").exists()
 
 
+STUCK = """
+import asyncio, signal, sys, time
+from trunkline_client import EdgeAgent
+
+async def main():
+    agent = EdgeAgent(sys.argv[1], "edge_1", "secret", "ledger.sqlite3", grace_s=0.1)
+
+    @agent.on("note")
+    def note(command):
+        print("begun", flush=True)
+        time.sleep(60)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, agent.stop)
+    await agent.run()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_handler_that_hangs_does_not_hold_up_the_end_of_the_program(tmp_path):
+    async with EdgeServer() as server, process(tmp_path, "-c", STUCK, server.url) as agent:
+        visit = await server.visit()
+        await visit.say(command("c1"))
+        assert agent.stdout and await asyncio.wait_for(agent.stdout.readline(), 10) == b"begun\n"
+        agent.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(agent.wait(), 10) == 0
+        assert visit.socket.close_code == 1000
+
+
 async def test_the_one_that_was_replaced_ends_and_says_why(tmp_path):
     async with EdgeServer() as server:
         server.close_with = [4009]
@@ -138,13 +167,40 @@ async def test_the_one_that_was_replaced_ends_and_says_why(tmp_path):
     [
         ([], "", "no secret: give --secret-file, or set EDGE_SECRET"),
         (["--url", "localhost"], "s", "url: expected ws://host… or wss://host…"),
+        (["--ledger", "."], "s", "[Errno 21] Is a directory: '.'"),
+        (["--ledger", "notes"], "s", "notes: file is not a database"),
     ],
 )
 async def test_what_is_wrong_is_said_in_one_line(tmp_path, arguments, secret, complaint):
+    (tmp_path / "notes").write_text(
+        "no database, and long enough to be taken for the head of one\n" * 9
+    )
     async with process(tmp_path, *edge(*arguments), EDGE_SECRET=secret) as agent:
         _, log = await asyncio.wait_for(agent.communicate(), 10)
     assert agent.returncode == 2
     assert log.decode() == f"trunkline_client: {complaint}\n"
+
+
+async def test_a_secret_that_is_not_there_is_named_and_asked_for_again(tmp_path):
+    async with EdgeServer() as server:
+        arguments = edge("--url", server.url, "--secret-file", "secret")
+        async with process(tmp_path, *arguments) as agent:
+            assert agent.stderr
+            said = await asyncio.wait_for(agent.stderr.readline(), 10)
+            told = "ERROR edge_1: there is no secret: [Errno 2] No such file or directory: 'secret'"
+            assert said.decode().strip().endswith(told)
+            (tmp_path / "secret").write_text("late")
+            visit = await server.visit()
+            assert visit.headers["Authorization"] == "Bearer late"
+
+
+@pytest.mark.parametrize("arguments", [[], ["ws://127.0.0.1:1"], ["ws://127.0.0.1:1", "edge_1"]])
+async def test_the_example_says_how_it_is_used(tmp_path, arguments):
+    example = str(PACKAGE / "examples" / "edge_agent.py")
+    async with process(tmp_path, example, *arguments, EDGE_SECRET="") as agent:
+        _, log = await asyncio.wait_for(agent.communicate(), 10)
+    assert agent.returncode == 1
+    assert b"EDGE_SECRET=\xe2\x80\xa6 python examples/edge_agent.py ws://" in log
 
 
 async def test_the_example_sends_at_the_time_and_says_so_twice(tmp_path):

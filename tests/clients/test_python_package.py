@@ -21,6 +21,7 @@ from tests.clients.edge_server import EdgeServer, command
 PACKAGE = Path(__file__).resolve().parents[2] / "clients" / "python"
 PROJECT = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
 README = (PACKAGE / "README.md").read_text()
+PAGE = (PACKAGE.parents[1] / "docs" / "protocols" / "edge.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -72,6 +73,22 @@ def test_the_readme_begins_with_a_program_that_makes_an_agent(monkeypatch):
     names: dict = {"__name__": "readme"}
     exec(SNIPPETS[0], names)
     assert names["agent"].address == "wss://gateway.example/edge/ws?edge_agent_id=edge_15551234567"
+
+
+async def test_what_the_protocols_page_says_by_hand_acts_once_and_acknowledges_twice(capsys):
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    names: dict = {}
+    exec(program, names)
+    async with EdgeServer() as server:
+        running = asyncio.create_task(names["run"](server.url, "edge_1", "secret"))
+        visit = await server.visit()
+        assert visit.headers["Authorization"] == "Bearer secret"
+        await visit.say(command("c1", text="hello"), command("c1", text="hello"))
+        assert await visit.acked(2) == [{"command_id": "c1", "status": "completed"}] * 2
+        assert {"type": "ping"} in visit.frames
+        await visit.socket.close()
+        await asyncio.wait_for(running, 5)
+    assert capsys.readouterr().out == "note {'text': 'hello'}\n"
 
 
 @pytest.mark.parametrize(("number", "spelling"), [(1, "additional_headers"), (2, "extra_headers")])

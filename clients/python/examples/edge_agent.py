@@ -6,6 +6,7 @@ EDGE_SECRET=… python examples/edge_agent.py ws://127.0.0.1:8000 edge_155512345
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -36,6 +37,7 @@ def build(url: str, agent_id: str, ledger: str) -> EdgeAgent:
 
 
 async def main(url: str, agent_id: str, ledger: str = "edge_agent.sqlite3") -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     agent = build(url, agent_id, ledger)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, agent.stop)
@@ -43,4 +45,6 @@ async def main(url: str, agent_id: str, ledger: str = "edge_agent.sqlite3") -> N
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3 or not os.environ.get("EDGE_SECRET"):
+        sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Replaced as error:
         print(error, file=sys.stderr)
         return REPLACED
-    except (LedgerInUse, ValueError) as error:
+    except (LedgerInUse, OSError, ValueError, sqlite3.Error) as error:
         print(f"trunkline_client: {error}", file=sys.stderr)
         return WRONG
     return 0

@@ -24,6 +24,8 @@ REPLACED = 4009
 AWAY = "UNAVAILABLE"  # what was just said may not have been kept
 PING = '{"type":"ping"}'
 LAST_WORDS_S = 2.0
+KEEP_S = 30 * 86_400  # a command that comes again after so long would act again
+PRUNE_EVERY_S = 86_400.0
 
 Observer = Callable[[str, Mapping[str, Any]], None]
 
@@ -88,26 +90,28 @@ class Conversation:
         """Until `stopping`, or Stopped, or the ledger cannot be written."""
         await self._schedule.resume()
         schedule = asyncio.create_task(self._schedule.run())
-        others = [
-            asyncio.create_task(work)
-            for work in (
-                stopping.wait(),
-                self._connection.run(),
-                self._outbox.send(),
-                self._outbox.confirm(),
-                self._report_regularly(),
-            )
+        works = [
+            stopping.wait(),
+            self._connection.run(),
+            self._outbox.send(),
+            self._outbox.confirm(),
+            self._forget_regularly(),
         ]
+        if self._setup.status_every_s:
+            works.append(self._report_regularly())
+        others = [asyncio.create_task(work) for work in works]
         try:
             first, _ = await asyncio.wait([schedule, *others], return_when="FIRST_COMPLETED")
             for task in first:
                 task.result()
         finally:
-            await self._schedule.finish(self._setup.grace_s)
-            await self._say_goodbye()
-            for task in others:
-                task.cancel()
-            await asyncio.gather(schedule, *others, return_exceptions=True)
+            try:
+                await self._schedule.finish(self._setup.grace_s)
+                await self._say_goodbye()
+            finally:
+                for task in others:
+                    task.cancel()
+                await asyncio.gather(schedule, *others, return_exceptions=True)
 
     # --- what the connection tells ---
 
@@ -187,21 +191,29 @@ class Conversation:
             raise LookupError(f"Message {wanted} not found or already sent")
         self._outbox.wake()
 
+    async def _forget_regularly(self) -> None:
+        while True:
+            await self._in_thread(self._ledger.prune, self._setup.now() - KEEP_S)
+            await asyncio.sleep(PRUNE_EVERY_S)
+
     # --- status ---
 
     async def _report_regularly(self) -> None:
         while True:
-            await asyncio.sleep(self._setup.status_every_s or 86_400)
-            if self._setup.status_every_s:
-                await self._report()
+            await asyncio.sleep(self._setup.status_every_s)
+            await self._report()
 
     async def _report(self) -> None:
-        status = {
+        status: dict[str, Any] = {
             "scheduled_messages": await self._in_thread(self._ledger.waiting),
             "uptime_seconds": int(time.monotonic() - self._began),
-            **self._setup.status(),
         }
-        await self._connection.send(commands.frame("status", status))
+        try:
+            text = commands.frame("status", {**status, **self._setup.status()})
+        except Exception:  # what it says of itself is no reason not to work, or not to leave
+            log.warning("%s: `status` failed", self._setup.agent_id, exc_info=True)
+            text = commands.frame("status", status)
+        await self._connection.send(text)
 
     async def _say_goodbye(self) -> None:
         if not self._connection.open:

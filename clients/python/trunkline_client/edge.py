@@ -20,8 +20,6 @@ __all__ = ["ANY", "EdgeAgent", "Replaced", "address"]
 
 log = logging.getLogger("trunkline_client")
 
-KEEP_S = 30 * 86_400  # a command that comes again after so long would act again
-
 Secret = str | Callable[[], str | Awaitable[str]]
 H = TypeVar("H", bound=Handler)
 
@@ -109,7 +107,6 @@ class EdgeAgent:
         try:
             ledger = await in_thread(Ledger, self._path)
             try:
-                await in_thread(ledger.prune, self._setup.now() - KEEP_S)
                 await Conversation(self._setup, ledger, in_thread).run(self._stopping)
             finally:
                 await in_thread(ledger.close)
@@ -120,7 +117,12 @@ class EdgeAgent:
             in_thread.close()
 
     async def _headers(self) -> dict[str, str]:
-        secret = self._secret if isinstance(self._secret, str) else await call(self._secret)
+        try:
+            secret = self._secret if isinstance(self._secret, str) else await call(self._secret)
+        except Exception as error:  # only a file's trouble is told: other texts may hold secrets
+            why = error if isinstance(error, OSError) else type(error).__name__
+            log.error("%s: there is no secret: %s", self.agent_id, why)
+            raise
         bearer = str(secret).strip()
         if not bearer or not bearer.isascii() or not bearer.isprintable():
             log.error("%s: the secret is empty or not plain ASCII", self.agent_id)

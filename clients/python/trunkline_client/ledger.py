@@ -61,11 +61,11 @@ class Ledger:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             self._db.close()
             if "locked" in str(error):
                 raise LedgerInUse(f"{self._path} is in use by another process") from None
-            raise
+            raise type(error)(f"{self._path}: {error}") from None
 
     def close(self) -> None:
         self._db.close()

@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import threading
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from trunkline_client.commands import Ack, Command, completed, failed
 from trunkline_client.ledger import Ledger, OneThread
@@ -136,5 +139,36 @@ async def call(function: Callable[..., object], *args: object) -> object:
     if inspect.iscoroutinefunction(function):
         result: object = function(*args)
     else:
-        result = await asyncio.to_thread(function, *args)
+        result = await _in_own_thread(partial(function, *args))
     return await result if isinstance(result, Awaitable) else result
+
+
+async def _in_own_thread(function: Callable[[], object]) -> object:
+    """What it returns or raises. One that hangs holds up neither other calls nor the exit.
+
+    The loop's own pool would do both: it is shared and small, and it is waited for at the end.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[object] = loop.create_future()
+
+    def settle(set_it: Callable[[Any], None], value: object) -> None:
+        if not outcome.done():  # else nobody waits for it any more
+            set_it(value)
+
+    def work() -> None:
+        try:
+            ended = partial(settle, outcome.set_result, function())
+        except BaseException as error:
+            ended = partial(settle, outcome.set_exception, _tellable(error))
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(ended)
+
+    threading.Thread(target=copy_context().run, args=(work,), name="handler", daemon=True).start()
+    return await outcome
+
+
+def _tellable(error: BaseException) -> Exception:
+    """What a future can carry, and what fails one command instead of ending the agent."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}".removesuffix(": "))
