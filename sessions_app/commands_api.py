@@ -151,9 +151,15 @@ class AgentsView(ListAPIView[EdgeAgent]):
 
 
 def _asked(request: Request) -> dict[str, Any]:
-    """The fields as they were sent: the service says what is wrong with one. null is absent."""
+    """The fields as they were sent: the service says what is wrong with one. null is absent.
+
+    Unknown names are refused: `expires` instead of `expires_at` would mean never.
+    """
     if not isinstance(request.data, dict):
         raise InvalidParams("the body must be a JSON object")
+    for name in request.data:
+        if name not in FIELDS:
+            raise _refused(ascii(name)[1:65], f"unknown field; it takes {', '.join(FIELDS)}")
     given = {name: request.data[name] for name in FIELDS if request.data.get(name) is not None}
     return {**REQUIRED, **given}
 

@@ -19,6 +19,7 @@ class Ack(msgspec.Struct, frozen=True):
     error: str | None = None
     completed_at: str | None = None
     timestamp: str | None = None
+    result: Any = None
 
     @property
     def operation(self) -> AcknowledgeCommand:
@@ -30,6 +31,7 @@ class Ack(msgspec.Struct, frozen=True):
             status=status,
             error=self.error or "",
             completed_at=self.completed_at or self.timestamp or "",
+            result=self.result,
         )
 
 

@@ -173,12 +173,16 @@ class TakeCommands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcknowledgeCommand:
-    """PROTOCOLS.md 1.3 `command_ack`, in either shape. `completed_at` as the agent wrote it."""
+    """PROTOCOLS.md 1.3 `command_ack`, in either shape. `completed_at` as the agent wrote it.
+
+    `result` is ours: any JSON that an agent has to show for what it did.
+    """
 
     command_id: str
     status: str
     error: str = ""
     completed_at: str = ""
+    result: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from django.db import transaction
 
+from realtime.core import wire
 from realtime.core.errors import InvalidParams
 from realtime.core.principal import Principal
 from sessions_app.models import TRANSITIONS, ScheduledCommand, Status
@@ -28,6 +29,7 @@ ALLOWED = (*ENDS, *STEPS)
 EXECUTED = "executed"  # completed, said for the second time
 LATE = "late"  # it changed nothing any more
 ERROR_LENGTH = 4000
+MAX_RESULT_BYTES = 64 * 1024  # as JSON
 TIME_LENGTH = 64
 
 
@@ -36,6 +38,7 @@ class _Answer:
     status: Status
     error: str
     completed_at: str
+    result: Any
     actor: str
     at: dt.datetime
 
@@ -47,7 +50,13 @@ class _Answer:
 
 @transaction.atomic
 def acknowledge(
-    *, principal: Principal, command_id: str, status: str, error: str = "", completed_at: str = ""
+    *,
+    principal: Principal,
+    command_id: str,
+    status: str,
+    error: str = "",
+    completed_at: str = "",
+    result: Any = None,
 ) -> dict[str, Any]:
     """Record what an agent says of its command; `recorded` is False for what was known.
 
@@ -72,6 +81,7 @@ def acknowledge(
         status=Status(status),
         error=error[:ERROR_LENGTH],
         completed_at=completed_at[:TIME_LENGTH],
+        result=_kept(result, command),
         actor=principal.id,
         at=clock.now(),
     )
@@ -85,6 +95,14 @@ def _locked(principal: Principal, command_id: str) -> ScheduledCommand | None:
         .filter(pk=command_id, account__slug=principal.account, agent__agent_id=principal.id)
         .first()
     )
+
+
+def _kept(result: Any, command: ScheduledCommand) -> Any:
+    """A result that is small enough; without it the answer counts all the same."""
+    if result is None or len(wire.encode(result).encode()) <= MAX_RESULT_BYTES:
+        return result
+    logger.warning("command.result_dropped", command=command.pk, most=MAX_RESULT_BYTES)
+    return None
 
 
 def _take_in(command: ScheduledCommand, answer: _Answer) -> bool:
@@ -106,6 +124,8 @@ def _advance(command: ScheduledCommand, answer: _Answer) -> bool:
     if answer.status not in TRANSITIONS[command.status]:
         return _remark(command, answer, answer.status)
     changes: dict[str, Any] = {"error": answer.error} if answer.status is Status.FAILED else {}
+    if answer.result is not None:
+        changes["result"] = answer.result
     if answer.status in ENDS:
         moment = "executed_at" if command.acknowledged_at else "acknowledged_at"
         changes[moment] = answer.at
@@ -125,7 +145,8 @@ def _confirm(command: ScheduledCommand, answer: _Answer) -> bool:
     said_at = (first.data.get("completed_at") if first else None) or ""
     if command.executed_at or said_at == answer.completed_at:
         return False
-    ScheduledCommand.objects.filter(pk=command.pk).update(executed_at=answer.at)
+    changes = {} if answer.result is None else {"result": answer.result}
+    ScheduledCommand.objects.filter(pk=command.pk).update(executed_at=answer.at, **changes)
     return _remark(command, answer, EXECUTED)
 
 

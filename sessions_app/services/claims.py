@@ -71,7 +71,7 @@ def expire() -> int:
     open_ = (Status.SCHEDULED, Status.LEASED, Status.DELIVERED)
     return _sweep(
         lambda now: ScheduledCommand.objects.filter(status__in=open_, expires_at__lte=now),
-        lambda rows, now: _end(rows, Status.EXPIRED, "expired before it was acknowledged", now),
+        _end_expired,
     )
 
 
@@ -191,6 +191,13 @@ def _return(rows: list[ScheduledCommand], now: dt.datetime) -> None:
     )
     record(rows, LAPSED, at=now, number=lambda row: row.leases)
     tell(rows, Status.SCHEDULED, at=now)
+
+
+def _end_expired(rows: list[ScheduledCommand], now: dt.datetime) -> None:
+    written = [row for row in rows if row.attempts]
+    _end(written, Status.EXPIRED, "expired before it was acknowledged", now)
+    unwritten = [row for row in rows if not row.attempts]
+    _end(unwritten, Status.EXPIRED, "expired before it could be delivered", now)
 
 
 def _end(rows: list[ScheduledCommand], to: Status, why: str, now: dt.datetime) -> None:

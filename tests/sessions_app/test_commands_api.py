@@ -100,11 +100,20 @@ def test_a_command_is_queued_for_an_agent_never_seen(post: Ask, path: str) -> No
     assert ScheduledCommand.objects.get().pk == body["command_id"]
 
 
-def test_null_is_as_good_as_absent_and_unknown_keys_are_ignored(post: Ask) -> None:
+def test_null_is_as_good_as_absent(post: Ask) -> None:
     names = ("priority", "deliver_at", "expires_at", "idempotency_key", "delivery")
-    answer = post(**dict.fromkeys(names), something="new")
+    answer = post(**dict.fromkeys(names))
     assert answer.status_code == 201
     assert answer.json()["idempotency_key"] == ""
+
+
+@pytest.mark.parametrize("name", ["expires", "idempotencyKey", "\ud800", "x" * 1000])
+def test_a_field_that_does_not_exist_is_refused_with_those_that_do(post: Ask, name: str) -> None:
+    status, words = refusal(post(**{name: "2030-01-01T10:00:00Z"}))
+    assert status == 400
+    assert "unknown field; it takes agent_id, command_type, payload" in words
+    assert len(words) < 300
+    assert not ScheduledCommand.objects.exists()
 
 
 def test_the_same_key_gives_the_same_command_and_another_body_409(post: Ask) -> None:

@@ -80,6 +80,12 @@ def test_an_acknowledgement_is_read_in_both_shapes_and_at_all_three_places(
     )
 
 
+def test_a_result_goes_with_its_acknowledgement(edge):
+    body = {"command_id": "m", "status": "completed", "result": {"row": 7}}
+    (effect,) = edge.receive({"type": "command_ack", "data": body})
+    assert effect.operation.result == {"row": 7}
+
+
 @pytest.mark.parametrize("body", [{}, {"command_id": 7}, {"command_id": "m", "status": 7}])
 def test_an_acknowledgement_that_cannot_be_read_is_refused(edge, body):
     with pytest.raises(MalformedFrame, match="command_ack"):

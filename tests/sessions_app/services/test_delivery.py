@@ -312,7 +312,9 @@ def test_nothing_is_written_after_it_expired_or_was_cancelled(alice, agent, time
     time.step(11)
     assert agent.take() == [good.pk]
     assert claims.expire() == 1
-    assert now(expired).status == "expired"
+    assert (now(expired).status, now(expired).error) == (
+        "expired", "expired before it could be delivered"
+    )  # fmt: skip
 
 
 def test_what_is_due_and_not_leased_yet_holds_back_what_comes_after_it(alice, agent):
@@ -484,6 +486,19 @@ def test_the_first_completed_is_scheduled_and_the_second_is_sent(alice, agent, t
     assert event.actor == "edge_1"
 
 
+def test_what_an_agent_has_to_show_is_kept_and_the_later_result_counts(alice, agent):
+    command, large = queue(alice), queue(alice)
+    agent.take_due()
+    agent.ack(command, "completed", result={"row": 7})
+    assert now(command).result == {"row": 7}
+    agent.ack(command, "completed", completed_at="2025-11-15T18:30:00Z")
+    assert now(command).result == {"row": 7}
+    agent.ack(command, "failed", error="bounced", result=["late"])
+    assert (now(command).status, now(command).result) == ("failed", ["late"])
+    assert agent.ack(large, "completed", result="x" * 65_536)
+    assert (now(large).status, now(large).result) == ("completed", None)
+
+
 @pytest.mark.parametrize("said", [{}, {"completed_at": "2025-11-15T18:30:00.123Z"}])
 def test_the_first_completed_said_twice_is_no_second_one(alice, agent, said):
     command = queue(alice)
@@ -557,7 +572,9 @@ def test_an_answer_after_the_expiry_is_late_once_and_changes_nothing(alice, agen
     time.step(11)
     assert claims.expire() == 1
     assert [agent.ack(command, "completed"), agent.ack(command, "failed")] == [True, False]
-    assert now(command).status == "expired"
+    assert (now(command).status, now(command).error) == (
+        "expired", "expired before it was acknowledged"
+    )  # fmt: skip
     assert kinds(command)[3:] == ["expired", "late"]
     assert CommandEvent.objects.get(kind="late").data == {"status": "completed"}
 
