@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -67,6 +68,7 @@ class Caller:
     urls: Sequence[str]
     agents: Sequence[str]
     within_s: float = 60.0
+    name: str = field(default_factory=lambda: secrets.token_hex(4))  # in its keys
     accepted: dict[str, str] = field(default_factory=dict)  # key -> id
     answers: list[Answer] = field(default_factory=list)
     _numbers: Any = field(default_factory=itertools.count)
@@ -105,7 +107,7 @@ class Caller:
     async def _until_accepted(
         self, http: httpx.AsyncClient, number: int, fields: dict[str, Any]
     ) -> str:
-        key = f"key-{number}"
+        key = f"{self.name}-{number}"
         asked = {
             "agent_id": self.agents[number % len(self.agents)],
             "command_type": "set_rule",
