@@ -145,6 +145,11 @@ async def ended(url: str, within_s: float = 60.0) -> None:
         await asyncio.sleep(0.1)
 
 
+async def at_once(*starts: Callable[[], Serve]) -> list[Serve]:
+    """Started beside each other: each takes its time."""
+    return await asyncio.gather(*[asyncio.to_thread(start) for start in starts])
+
+
 async def eventually(
     condition: Callable[[], bool], within_s: float = 30.0, what: str = "what was waited for"
 ) -> None:

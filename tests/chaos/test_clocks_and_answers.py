@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import os
 import signal
 import time
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from tests.chaos import checker
-from tests.chaos.fleet import ALICE, Caller, FaultyServe, count, ended
+from tests.chaos.fleet import ALICE, Caller, FaultyServe, at_once, count, ended
 from tests.services.people import key_of
 
 pytestmark = [pytest.mark.live, pytest.mark.chaos, pytest.mark.timeout(count(120, 600))]
@@ -36,9 +37,11 @@ def in_(seconds, zone=dt.UTC):
 @pytest.mark.postgres
 async def test_f23_processes_with_wrong_clocks_deliver_in_time(serve, agents):
     fast = serve(program=FaultyServe, database="postgres", CLOCK="600", **QUICK)
-    slow = serve(program=FaultyServe, beside=fast, CLOCK="-600")
+    beside = functools.partial(serve, program=FaultyServe, beside=fast)
     switch = str(LEAVING_DST.timestamp() - time.time())
-    autumn = serve(program=FaultyServe, beside=fast, CLOCK=switch, **BERLIN)
+    slow, autumn = await at_once(
+        functools.partial(beside, CLOCK="-600"), functools.partial(beside, CLOCK=switch, **BERLIN)
+    )
     skewed = [(fast, 86400), (slow, -86400), (autumn, 0)]
     crowds = [
         agents([name], server, clock=clock)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import pytest
 
 from tests.chaos.checker import check
-from tests.chaos.fleet import Caller, Dispatcher, FaultyServe, count, ended
+from tests.chaos.fleet import Caller, Dispatcher, FaultyServe, at_once, count, ended
 
 pytestmark = [pytest.mark.live, pytest.mark.chaos, pytest.mark.timeout(count(120, 900))]
 
@@ -39,22 +40,22 @@ async def test_f02_everything_killed_while_commands_are_accepted(serve, agents, 
 async def test_f03_a_process_killed_between_its_mark_and_the_write(serve, agents):
     """A dispatcher after its lease, a gateway after its mark: both before anyone has heard."""
     rest = serve("--no-dispatcher", database="postgres", **QUICK)
-    gateway = serve("--no-dispatcher", program=FaultyServe, beside=rest, FAULT="marked:1:SIGKILL")
-    dispatcher = serve(program=Dispatcher, beside=rest, FAULT="claimed:2:SIGKILL")
+    faulty = functools.partial(serve, program=FaultyServe, beside=rest, FAULT="marked:1:SIGKILL")
+    claiming = functools.partial(serve, program=Dispatcher, beside=rest, FAULT="claimed:2:SIGKILL")
+    gateway, dispatcher = await at_once(functools.partial(faulty, "--no-dispatcher"), claiming)
     crowd = agents(NAMES[:2], gateway)
     caller = Caller([rest.url], NAMES[:2])
-    kills = {gateway: 0, dispatcher: 0}
-    while kills[gateway] < count(1, 50) or kills[dispatcher] < count(1, 25):
+    to_die = {gateway: count(1, 50), dispatcher: count(1, 25)}
+    while any(to_die.values()):
         await caller.send(2)
-        dead = [process for process in kills if not process.alive]
+        dead = [process for process in to_die if not process.alive]
         for process in dead:
-            kills[process] += 1
-        await asyncio.gather(*[asyncio.to_thread(process.start) for process in dead])
+            assert to_die[process], process.log()
+            to_die[process] -= 1
+            if not to_die[process]:
+                process.environ["FAULT"] = ""
+        await at_once(*[process.start for process in dead])
         await asyncio.sleep(0.1)
-    for process in kills:
-        process.kill()
-        process.environ["FAULT"] = ""
-        await asyncio.to_thread(process.start)
     url = rest.environ["DATABASE_URL"]
     await ended(url)
     books = check(url, caller.accepted.values(), crowd.lines())
@@ -70,12 +71,12 @@ def one_server(serve_for_module):
 @pytest.mark.parametrize("moment", ["seen", "acked"])
 async def test_f04_an_agent_killed_before_or_after_its_acknowledgement(one_server, agents, moment):
     server, name = one_server, f"edge_{moment}"
-    rounds, at_once = count(1, 25), count(6, 20)
-    crowd = agents([name], server, die=f"{moment}:{at_once - 2}")
+    rounds, each = count(1, 25), count(6, 20)
+    crowd = agents([name], server, die=f"{moment}:{each - 2}")
     caller = Caller([server.url], [name])
     kills = 0
     for _ in range(rounds):
-        made = await caller.send(at_once, at_once=1)
+        made = await caller.send(each, at_once=1)
         while not {made[-1]} <= {line.command for line in crowd.lines("acked")}:
             if not crowd.alive:
                 kills += 1
@@ -87,7 +88,7 @@ async def test_f04_an_agent_killed_before_or_after_its_acknowledgement(one_serve
     assert kills >= rounds // 2
     books = check(server.environ["DATABASE_URL"], caller.accepted.values(), crowd.lines())
     mine = [row for row in books.commands.values() if row.agent == name]
-    assert len(mine) == rounds * at_once
+    assert len(mine) == rounds * each
     assert {row.status for row in mine} == {"completed"}
     again = [row for row in mine if row.attempts > 1]
     assert again or moment == "acked", "what nobody acknowledged came once more"
