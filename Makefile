@@ -27,9 +27,9 @@ test: .venv/dev ## Run every test: on SQLite, then on PostgreSQL, Redis and Chro
 	@TEST_DATABASE=sqlite $(python) -m pytest -m "$(SQLITE_SUITE)"
 	@TEST_DATABASE=postgres $(python) -m pytest $(addprefix --ignore=,$(DATABASE_FREE))
 
-chaos: .venv/dev ## Kill, stall and cut off what there is, in full size (RELIABILITY: F-02 to F-26)
+chaos: .venv/dev ## Kill, stall and cut off what there is, in full size (RELIABILITY: F-02 to F-26; ten minutes)
 	@bin/setup services
-	@CHAOS_FULL=1 TEST_DATABASE=postgres $(python) -m pytest -m chaos -n 0
+	@CHAOS_FULL=1 TEST_DATABASE=postgres $(python) -m pytest -m chaos -n 0 --durations=20
 
 bench: .venv/dev ## Measure edge agents: latency, drain, memory (two minutes)
 	@bin/setup services

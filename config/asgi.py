@@ -16,6 +16,7 @@ django_application = get_asgi_application()
 from django.conf import settings  # noqa: E402
 
 from realtime import node  # noqa: E402
+from realtime.core import waiting  # noqa: E402
 from realtime.routing import websocket  # noqa: E402
 from realtime.server.body import BodyCap, Limit  # noqa: E402
 from realtime.server.proxy import TrustedProxies  # noqa: E402
@@ -39,6 +40,9 @@ async def lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 async def http(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await node.ensure_started()  # servers without lifespan
+    # Whoever deletes thousands of rows in the admin waits for it.
+    admin = scope["path"].startswith("/admin")
+    waiting.answer_within_s.set(waiting.WORK_S if admin else waiting.REQUEST_S)
     await django_application(scope, receive, send)
 
 

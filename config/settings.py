@@ -32,12 +32,14 @@ if EMBEDDED:
     # Several threads share a test database only if it is a file.
     DATABASE["TEST"] = {"NAME": str(TRUNKLINE_HOME / "test.sqlite3")}
 else:
+    DATABASE["ENGINE"] = "config.postgresql"
     DATABASE.setdefault("CONN_MAX_AGE", 600)  # seconds
     DATABASE["CONN_HEALTH_CHECKS"] = True
     # A process that stalls in a transaction, and wakes later, neither holds others up for longer
     # than half a command's lease, nor finishes what they have done meanwhile.
     STALLED_MS = round(env.seconds("COMMAND_LEASE_S", 30, least=1) * 500)
     DATABASE["OPTIONS"] = {
+        "connect_timeout": 3,  # seconds
         "options": f"-c idle_in_transaction_session_timeout={STALLED_MS}",
         **(DATABASE.get("OPTIONS") or {}),  # type: ignore[dict-item]
     }

@@ -137,10 +137,11 @@ class Dispatch:
         """Raises Unavailable while the database is away."""
         deadline = time.monotonic() + (PATIENCE_S if isinstance(operation, PATIENT) else 0)
         while True:
+            began_s = time.monotonic()  # what has waited for a frozen database is tried once more
             try:
                 return await in_thread(SERVICES[type(operation)], principal=principal, **fields)
             except (OperationalError, InterfaceError) as error:
-                if time.monotonic() >= deadline:
+                if began_s >= deadline:
                     logger.warning(
                         "service.database_away",
                         operation=type(operation).__name__,

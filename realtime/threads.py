@@ -11,6 +11,8 @@ from typing import ParamSpec, TypeVar
 
 from django.db import close_old_connections
 
+from realtime.core.waiting import WORK_S, answer_within_s
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -49,4 +51,5 @@ async def _run(pool: ThreadPoolExecutor, function: Callable[[], R]) -> R:
             close_old_connections()
 
     context = contextvars.copy_context()
+    context.run(answer_within_s.set, WORK_S)
     return await asyncio.get_running_loop().run_in_executor(pool, context.run, call)

@@ -83,7 +83,9 @@ def _all_are_there(books: Books, accepted: Collection[str], lines: list[Line]) -
     seen = {line.command for line in lines if line.what == "seen"}
     acked = {line.command for line in lines if line.what == "acked"}
     assert acked <= seen, f"acknowledged and never seen: {acked - seen}"
-    assert seen <= books.commands.keys(), f"seen and not in the database: {seen - set(accepted)}"
+    assert seen <= books.commands.keys(), (
+        f"seen and not in the database: {seen - books.commands.keys()}"
+    )
 
 
 def _events_agree(books: Books) -> None:

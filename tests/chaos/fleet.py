@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,8 +52,13 @@ class Dispatcher(Serve):
 @dataclass
 class Answer:
     status: int
+    began_s: float  # monotonic
     took_s: float
     retry_after: str = ""
+
+    @property
+    def ended_s(self) -> float:
+        return self.began_s + self.took_s
 
 
 @dataclass
@@ -61,6 +68,7 @@ class Caller:
     urls: Sequence[str]
     agents: Sequence[str]
     within_s: float = 60.0
+    name: str = field(default_factory=lambda: secrets.token_hex(4))  # in its keys
     accepted: dict[str, str] = field(default_factory=dict)  # key -> id
     answers: list[Answer] = field(default_factory=list)
     _numbers: Any = field(default_factory=itertools.count)
@@ -76,10 +84,30 @@ class Caller:
 
             return await asyncio.gather(*[one() for _ in range(number)])
 
+    @contextlib.asynccontextmanager
+    async def steadily(self, per_s: float) -> AsyncIterator[None]:
+        """Ask for so many new commands a second, whatever becomes of the ones before, until the
+        end of the block; all are accepted then.
+        """
+        limits = httpx.Limits(max_connections=None)
+        async with (
+            httpx.AsyncClient(headers=ALICE, timeout=30, limits=limits) as http,
+            asyncio.TaskGroup() as requests,
+        ):
+
+            async def ask() -> None:
+                while True:
+                    requests.create_task(self._until_accepted(http, next(self._numbers), {}))
+                    await asyncio.sleep(1 / per_s)
+
+            asking = requests.create_task(ask())
+            yield
+            asking.cancel()
+
     async def _until_accepted(
         self, http: httpx.AsyncClient, number: int, fields: dict[str, Any]
     ) -> str:
-        key = f"key-{number}"
+        key = f"{self.name}-{number}"
         asked = {
             "agent_id": self.agents[number % len(self.agents)],
             "command_type": "set_rule",
@@ -99,7 +127,7 @@ class Caller:
                 continue
             took_s = time.monotonic() - began_s
             again = answer.headers.get("Retry-After", "")
-            self.answers.append(Answer(answer.status_code, took_s, again))
+            self.answers.append(Answer(answer.status_code, began_s, took_s, again))
             if answer.status_code in (200, 201):
                 command: str = answer.json()["command_id"]
                 assert self.accepted.setdefault(key, command) == command
@@ -115,6 +143,21 @@ async def ended(url: str, within_s: float = 60.0) -> None:
     while left := (await asyncio.to_thread(checker.read, url)).open:
         assert time.monotonic() < deadline, f"{len(left)} commands are still open: {left}"
         await asyncio.sleep(0.1)
+
+
+async def at_once(*starts: Callable[[], Serve]) -> list[Serve]:
+    """Started beside each other: each takes its time."""
+    return await asyncio.gather(*[asyncio.to_thread(start) for start in starts])
+
+
+async def eventually(
+    condition: Callable[[], bool], within_s: float = 30.0, what: str = "what was waited for"
+) -> None:
+    """As `until`, of what may take its time in a thread."""
+    deadline = time.monotonic() + within_s
+    while not await asyncio.to_thread(condition):
+        assert time.monotonic() < deadline, f"no {what} within {within_s:g} s"
+        await asyncio.sleep(0.02)
 
 
 def ws(*servers: Serve) -> list[str]:

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from realtime.core.waiting import WORK_S, answer_within_s
 from realtime.threads import housekeeping, in_thread, reading
 
 MANY = 20  # more than any pool has threads
@@ -23,3 +24,9 @@ async def test_the_process_and_its_peers_do_not_wait_behind_each_other(busy):
     finally:
         gate.set()
         await asyncio.gather(*waiting)
+
+
+@pytest.mark.parametrize("way", [in_thread, housekeeping, reading])
+async def test_nothing_waits_for_ever_for_a_database_that_is_frozen(way):
+    assert answer_within_s.get() is None  # as in a migration
+    assert await way(answer_within_s.get) == WORK_S

@@ -142,6 +142,14 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., Serve]]:
     yield from _serving(request)
 
 
+@pytest.fixture
+def postgres_settings(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """What a server needs to run on a new database of PostgreSQL, with Redis."""
+    environ = _new_database(request, "postgres")
+    yield {**SECRETS, **environ}
+    _drop(environ["DATABASE_URL"])
+
+
 @pytest.fixture(scope="module")
 def serve_for_module(request: pytest.FixtureRequest) -> Iterator[Callable[..., Serve]]:
     """As `serve`, for all tests of a module; with database="sqlite" only, which nobody harms."""
@@ -166,9 +174,13 @@ def _serving(request: pytest.FixtureRequest) -> Iterator[Callable[..., Serve]]:
     for process in reversed(started):
         process.close()
     for url in {process.environ["DATABASE_URL"] for process in started}:
-        if url in _copies:
-            _postgres("fixture").drop_database(url)
-            _copies.discard(url)
+        _drop(url)
+
+
+def _drop(url: str) -> None:
+    if url in _copies:
+        _postgres("fixture").drop_database(url)
+        _copies.discard(url)
 
 
 def _new_database(request: pytest.FixtureRequest, kind: Kind) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, that does not wait for ever (see `base`)."""
