@@ -83,7 +83,7 @@ class Connection:
         self.principal = ANONYMOUS
         self.phase = Phase.CONNECTING
         self.last_seen = time.time()
-        self.request = Handshake(path="")
+        self.address = ""
         self._peer = peer
         self._hub = hub
         self._services = services
@@ -99,7 +99,7 @@ class Connection:
 
     async def open(self, request: Handshake) -> None:
         """Judge the upgrade request: refuse it, let a stranger greet, or admit somebody."""
-        self.request = request
+        self.address = request.address
         metrics.CONNECTIONS.labels(self.protocol.name).inc()
         with contextlib.suppress(PeerGone):  # `closed` comes next
             try:
@@ -159,7 +159,7 @@ class Connection:
             account=principal.account,
             role=principal.role,
             via=principal.via,
-            address=self.request.address,
+            address=self.address,
         )
         await self.perform([effect for effect in effects if not isinstance(effect, Join)])
 
@@ -170,7 +170,7 @@ class Connection:
             protocol=self.protocol.name,
             place=self.protocol.place,
             client_id=self.protocol.client_id,
-            address=self.request.address,
+            address=self.address,
         )
 
     async def _turn_away(self, error: GatewayError) -> None:
@@ -183,7 +183,7 @@ class Connection:
             connection=self.id,
             protocol=self.protocol.name,
             error=type(error).__name__,
-            address=self.request.address,
+            address=self.address,
         )
         self._count(error)
         match answer:

@@ -38,8 +38,14 @@ class GatewayConsumer(AsyncConsumer):
         self.max_frame_bytes = max_frame_bytes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        # As upstream, without a second task, and a third that has ended, for every socket.
+        self.scope, self.base_send = scope, send
+        del scope  # see `accept`
         try:
-            await super().__call__(scope, receive, send)
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            pass
         finally:
             if self.connection is not None:
                 await self._ended(1006)
@@ -94,6 +100,7 @@ class GatewayConsumer(AsyncConsumer):
         # `max_size` is read by our own server only.
         with _peer_may_go():
             await self.send({"type": "websocket.accept", "max_size": max_frame_bytes})
+        del self.scope  # the request has been judged: nothing of it is kept with the socket
 
     async def refuse(self, status: int, error: GatewayError) -> None:
         with _peer_may_go():
