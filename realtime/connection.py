@@ -68,6 +68,25 @@ class Connection:
     `deliver` comes from the hub at any time and never waits.
     """
 
+    __slots__ = (
+        "_asking",
+        "_asks",
+        "_buckets",
+        "_door",
+        "_hub",
+        "_memberships",
+        "_peer",
+        "_revoked",
+        "_services",
+        "_timers",
+        "address",
+        "id",
+        "last_seen",
+        "phase",
+        "principal",
+        "protocol",
+    )
+
     def __init__(
         self,
         *,
@@ -91,7 +110,7 @@ class Connection:
         self._buckets = buckets
         self._memberships = Memberships(hub, self.deliver, self.id)
         self._revoked = False
-        self._asks: dict[Ask, None] = {}
+        self._asks: dict[Ask, None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._timers = Timers()
 
@@ -288,19 +307,22 @@ class Connection:
             await self.perform(self.protocol.replied(ref, result))
 
     def _ask(self, ask: Ask) -> None:
+        if self._asks is None:
+            self._asks = {}
         self._asks[ask] = None
         if self._asking is None:
-            self._asking = asyncio.create_task(self._ask_in_turn())
+            self._asking = asyncio.create_task(self._ask_in_turn(self._asks))
 
-    async def _ask_in_turn(self) -> None:
+    async def _ask_in_turn(self, asks: dict[Ask, None]) -> None:
         """One task for any number of asks; it ends when none waits."""
         try:
-            while self._asks and self.phase is not Phase.CLOSED:
-                ask = next(iter(self._asks))
-                del self._asks[ask]
+            while asks and self.phase is not Phase.CLOSED:
+                ask = next(iter(asks))
+                del asks[ask]
                 await self._call(ask.operation, ask.ref)
         finally:
             self._asking = None
+            self._asks = asks or None  # an emptied dictionary would keep its room
 
     def _answer_later(self, ref: str, done: asyncio.Future[Any]) -> None:
         if self.phase is Phase.CLOSED or done.cancelled():
