@@ -5,6 +5,7 @@ the node.
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -46,9 +47,9 @@ async def http(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await django_application(scope, receive, send)
 
 
-async def route(scope: dict[str, Any], receive: Any, send: Any) -> None:
+def route(scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
     application = {"http": http, "websocket": websocket, "lifespan": lifespan}[scope["type"]]
-    await application(scope, receive, send)
+    return application(scope, receive, send)
 
 
 UPLOADS = [

@@ -69,6 +69,25 @@ class Connection:
     `deliver` comes from the hub at any time and never waits.
     """
 
+    __slots__ = (
+        "_asking",
+        "_asks",
+        "_buckets",
+        "_door",
+        "_hub",
+        "_memberships",
+        "_peer",
+        "_revoked",
+        "_services",
+        "_timers",
+        "address",
+        "id",
+        "last_seen",
+        "phase",
+        "principal",
+        "protocol",
+    )
+
     def __init__(
         self,
         *,
@@ -84,7 +103,7 @@ class Connection:
         self.principal = ANONYMOUS
         self.phase = Phase.CONNECTING
         self.last_seen = time.time()
-        self.request = Handshake(path="")
+        self.address = ""
         self._peer = peer
         self._hub = hub
         self._services = services
@@ -92,7 +111,7 @@ class Connection:
         self._buckets = buckets
         self._memberships = Memberships(hub, self.deliver, self.id)
         self._revoked = False
-        self._asks: dict[Ask, None] = {}
+        self._asks: dict[Ask, None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._timers = Timers()
 
@@ -100,7 +119,7 @@ class Connection:
 
     async def open(self, request: Handshake) -> None:
         """Judge the upgrade request: refuse it, let a stranger greet, or admit somebody."""
-        self.request = request
+        self.address = request.address
         metrics.CONNECTIONS.labels(self.protocol.name).inc()
         with contextlib.suppress(PeerGone):  # `closed` comes next
             try:
@@ -160,7 +179,7 @@ class Connection:
             account=principal.account,
             role=principal.role,
             via=principal.via,
-            address=self.request.address,
+            address=self.address,
         )
         await self.perform([effect for effect in effects if not isinstance(effect, Join)])
 
@@ -171,7 +190,7 @@ class Connection:
             protocol=self.protocol.name,
             place=self.protocol.place,
             client_id=self.protocol.client_id,
-            address=self.request.address,
+            address=self.address,
         )
 
     async def _turn_away(self, error: GatewayError) -> None:
@@ -184,7 +203,7 @@ class Connection:
             connection=self.id,
             protocol=self.protocol.name,
             error=type(error).__name__,
-            address=self.request.address,
+            address=self.address,
         )
         self._count(error)
         match answer:
@@ -289,19 +308,22 @@ class Connection:
             await self.perform(self.protocol.replied(ref, result))
 
     def _ask(self, ask: Ask) -> None:
+        if self._asks is None:
+            self._asks = {}
         self._asks[ask] = None
         if self._asking is None:
-            self._asking = asyncio.create_task(self._ask_in_turn())
+            self._asking = asyncio.create_task(self._ask_in_turn(self._asks))
 
-    async def _ask_in_turn(self) -> None:
+    async def _ask_in_turn(self, asks: dict[Ask, None]) -> None:
         """One task for any number of asks; it ends when none waits."""
         try:
-            while self._asks and self.phase is not Phase.CLOSED:
-                ask = next(iter(self._asks))
-                del self._asks[ask]
+            while asks and self.phase is not Phase.CLOSED:
+                ask = next(iter(asks))
+                del asks[ask]
                 await self._call(ask.operation, ask.ref)
         finally:
             self._asking = None
+            self._asks = asks or None  # an emptied dictionary would keep its room
 
     def _answer_later(self, ref: str, done: asyncio.Future[Any]) -> None:
         if self.phase is Phase.CLOSED or done.cancelled():

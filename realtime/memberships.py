@@ -9,16 +9,20 @@ from realtime.core import addresses
 from realtime.core.addresses import Address
 from realtime.core.principal import Principal
 
+EVERYONE = addresses.everyone(addresses.SYSTEM)
+
 
 class Memberships:
     """`member` is told what is said at each of the addresses; `connection` is its own id."""
+
+    __slots__ = ("_hub", "_joined", "_member", "_own")
 
     def __init__(self, hub: Hub, member: Member, connection: str) -> None:
         self._hub = hub
         self._member = member
         self._joined: dict[Address, None] = {}
         # Where every accepted connection is a member, whoever it is.
-        self._own = (addresses.everyone(addresses.SYSTEM), addresses.connection(connection))
+        self._own = (EVERYONE, addresses.connection(connection))
 
     @property
     def all(self) -> set[Address]:

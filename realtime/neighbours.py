@@ -75,6 +75,8 @@ class Timers:
     # A timer further away than this could overflow; what waits that long is looked at anew sooner.
     LONGEST_S = 30 * 86400.0
 
+    __slots__ = ("_handles",)
+
     def __init__(self) -> None:
         self._handles: dict[str, asyncio.TimerHandle] = {}
 

@@ -6,14 +6,16 @@ others answer 404.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
 from realtime.consumers import GatewayConsumer, refuse_upgrade
-from realtime.core.errors import NotFound
+from realtime.core.errors import GatewayError, NotFound
 from realtime.core.limits import MAX_FRAME_BYTES
 from realtime.core.protocol import Protocol
 from realtime.protocols.admin import AdminProtocol
@@ -22,9 +24,9 @@ from realtime.protocols.goclaw import GoclawProtocol
 
 PROTOCOLS: list[type[Protocol]] = [EdgeProtocol, GoclawProtocol, AdminProtocol]
 
-CONSUMERS: dict[str, Any] = {
-    protocol.name: GatewayConsumer.as_asgi(
-        protocol=protocol, max_frame_bytes=MAX_FRAME_BYTES[protocol.name]
+CONSUMERS: dict[str, Callable[[], GatewayConsumer]] = {
+    protocol.name: functools.partial(
+        GatewayConsumer, protocol=protocol, max_frame_bytes=MAX_FRAME_BYTES[protocol.name]
     )
     for protocol in PROTOCOLS
 }
@@ -87,7 +89,7 @@ def _id(name: str, encoded: str) -> str:
     return value
 
 
-async def websocket(scope: dict[str, Any], receive: Any, send: Any) -> None:
+def websocket(scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
     """The WebSocket side of the application; an unknown path is a 404, never an exception."""
     raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
     query = scope.get("query_string", b"").decode("latin-1")
@@ -97,7 +99,10 @@ async def websocket(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if consumer is None:
             raise NotFound(f"the protocol {name} is not served by this version")
     except NotFound as error:
-        await receive()
-        await refuse_upgrade(scope, send, 404, error)
-        return
-    await consumer({**scope, "url_route": {"args": (), "kwargs": ids}}, receive, send)
+        return _refuse(scope, receive, send, error)
+    return consumer()({**scope, "url_route": {"args": (), "kwargs": ids}}, receive, send)
+
+
+async def _refuse(scope: dict[str, Any], receive: Any, send: Any, error: GatewayError) -> None:
+    await receive()
+    await refuse_upgrade(scope, send, 404, error)

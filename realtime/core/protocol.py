@@ -28,6 +28,8 @@ from realtime.core.principal import ANONYMOUS, Principal
 class Protocol(ABC):
     """One peer's conversation. A subclass says what its wire looks like and what should happen."""
 
+    __slots__ = ("connection", "limits", "now", "principal")
+
     name: ClassVar[str]  # the column of errors.WIRE
     # A browser shows its cookie for any page: then only pages of this server's own origin pass.
     shows_cookie: ClassVar[bool] = False

@@ -26,6 +26,8 @@ HOLD, TAKE, ACK = "hold", "take", "ack"
 
 
 class EdgeProtocol(Protocol):
+    __slots__ = ("_agent_id", "_held", "_refused_hold")
+
     name: ClassVar[str] = "edge"
 
     def __init__(self, **kwargs: Any) -> None:

@@ -61,10 +61,11 @@ class BodyCap:
         self._default = Limit(prefix="", most=most, status=413, message=message)
         self._pace = pace or Pace()
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        judged = scope["type"] == "http"
+        return (self._judged if judged else self._app)(scope, receive, send)
+
+    async def _judged(self, scope: Any, receive: Any, send: Any) -> None:
         limit = self._limit_of(scope)
         capped = _Capped(scope, receive, send, limit, self._pace)
         if limit.credentials and not _shown(scope, limit):

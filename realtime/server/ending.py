@@ -5,6 +5,7 @@ Source: PROTOCOLS.md 0.2 (codes), 0.3 (defects of the pinned versions).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -13,6 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.protocol import OPEN
 
 from realtime.server.frames import Conversation, fitting
+from realtime.server.mailbox import Mailbox
 
 logger = structlog.get_logger("gateway")
 
@@ -22,10 +24,60 @@ quiet = logging.Logger("gateway.uvicorn", logging.ERROR)
 quiet.parent = logging.getLogger("gateway")
 
 
+WRITABLE = asyncio.Event()  # of all sockets that may be written to; it is never cleared
+WRITABLE.set()
+
+
 class EndingProtocol(WebSocketsSansIOProtocol):
     """The ends of a WebSocket: refused, closed by us, cut off, lost. Seconds."""
 
+    # Upstream's attributes and ours: a dictionary of so many would be four times their size.
+    __slots__ = (
+        "_deaf",
+        "_over",
+        "_path",
+        "_told",
+        "app",
+        "app_state",
+        "asgi_version",
+        "client",
+        "close_sent",
+        "close_timeout",
+        "close_timer",
+        "config",
+        "conn",
+        "connections",
+        "curr_msg_data_type",
+        "default_headers",
+        "disconnected",
+        "frames",
+        "handshake_complete",
+        "handshake_initiated",
+        "initial_response",
+        "last_ping_rtt",
+        "logger",
+        "loop",
+        "pending_ping_payload",
+        "ping_interval",
+        "ping_sent_at",
+        "ping_timeout",
+        "ping_timer",
+        "pong_timer",
+        "queue",
+        "read_paused",
+        "request",
+        "response",
+        "root_path",
+        "scheme",
+        "scope",
+        "server",
+        "tasks",
+        "transport",
+        "writable",
+    )
+
     conn: Conversation
+    queue: Mailbox  # type: ignore[assignment]
     farewell_s = 5.0  # for the peer to answer our close, and to read what was written before it
     restart_farewell_s = 1.0  # the same when the process is leaving
     linger_s = 2.0  # for the peer to read why it was cut off
@@ -34,11 +86,15 @@ class EndingProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self.logger = quiet
         self.close_timeout = self.farewell_s
+        self.queue = Mailbox()
+        self.writable = WRITABLE
+        self.conn.parser.close()  # it holds its owner, which would wait for the garbage collector
         self.conn = Conversation(
             extensions=self.conn.available_extensions,
             max_size=self.config.ws_max_size,
             logger=quiet,
         )
+        self._path = ""  # that was asked for
         self._over = False  # ended by the peer or by the server, not by the application
         self._told = False  # the application's disconnect message is queued
         self._deaf = False  # what still comes is dropped
@@ -50,6 +106,13 @@ class EndingProtocol(WebSocketsSansIOProtocol):
     @property
     def _client(self) -> str:
         return f"{self.client[0]}:{self.client[1]}" if self.client else ""
+
+    def pause_writing(self) -> None:
+        self.writable = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+        self.writable = WRITABLE
 
     # --- its ways ---
 
@@ -88,11 +151,10 @@ class EndingProtocol(WebSocketsSansIOProtocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer the handshake ourselves."""
-        path = self.scope["path"] if self.handshake_initiated else ""
         self.handshake_complete = self._over = True
         self.conn.send_response(self.conn.reject(status, message))
         self._tell(1006, "")
-        self._log_refusal(path, status)
+        self._log_refusal(self._path, status)
         self._leave()
 
     def shutdown(self) -> None:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from websockets.datastructures import Headers
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Response
+from websockets.protocol import Protocol
 from websockets.server import ServerProtocol
 
 from realtime.server import error_body
@@ -45,6 +46,12 @@ class Conversation(ServerProtocol):
 
     def end(self, code: CloseCode | int, reason: str) -> None:
         super().fail(code, fitting(code, reason))
+
+    def forget_handshake(self) -> None:
+        """Read frames with a parser that has not read the request, and so does not keep it."""
+        self.parser.close()
+        self.parser = Protocol.parse(self)
+        next(self.parser)
 
     def reject(self, status: HTTPStatus | int, text: str) -> Response:
         status = HTTPStatus(status)

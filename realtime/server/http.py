@@ -197,7 +197,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         )
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
-        protocol.data_received(self._head(self.headers, "1.1"))
+        head = self._head(self.headers, "1.1")
+        # They hold this protocol, which would wait for the garbage collector.
+        self.parser = self.scope = None  # type: ignore[assignment]
+        protocol.data_received(head)
         if rest and not self.transport.is_closing():
             protocol.data_received(rest)
 

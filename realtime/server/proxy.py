@@ -27,7 +27,9 @@ class TrustedProxies:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] in SECURE:
             scope = self._told(scope) if self._from_proxy(scope) else _without_hearsay(scope)
-        await self._app(scope, receive, send)
+        running = self._app(scope, receive, send)
+        del scope  # else it is kept for as long as a socket is open
+        await running
 
     def _from_proxy(self, scope: Any) -> bool:
         client = scope.get("client")

@@ -48,14 +48,16 @@ class GatewayWriter:
 class GatewayWebSocketProtocol(EndingProtocol):
     """One WebSocket, from the handshake that the HTTP protocol hands over. Seconds and bytes."""
 
+    __slots__ = ("_held", "_holding", "_utf8")
+
     held_bytes = 64 * 1024  # what may wait for the application's accept
     max_fragments = 16 * 1024  # of one message: empty ones cost memory and count for nothing
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._held = bytearray()
+        self._held: bytearray | None = None
         self._holding = False
-        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._utf8: codecs.IncrementalDecoder | None = None  # while a text comes in fragments
 
     # --- from the socket ---
 
@@ -76,18 +78,20 @@ class GatewayWebSocketProtocol(EndingProtocol):
 
     def _hold(self, data: bytes) -> None:
         """Frames before the accept are judged by the size that the accept will name."""
+        if self._held is None:
+            self._held = bytearray()
         self._held += data
         if len(self._held) > self.held_bytes and not self._holding:
             self._holding = True
             self.transport.pause_reading()
 
     def _release(self) -> None:
-        held, self._held = bytes(self._held), bytearray()
+        held, self._held = self._held, None
         if self._holding:
             self._holding = False
             self.transport.resume_reading()
         if held and not self.transport.is_closing():
-            self.data_received(held)
+            self.data_received(bytes(held))
 
     # --- the handshake ---
 
@@ -97,24 +101,33 @@ class GatewayWebSocketProtocol(EndingProtocol):
             self._log_refusal(event.path, self.response.status_code)
             self._leave()
             return
+        self._path = self.scope["path"]
         extensions: dict[str, Any] = self.scope["extensions"]
         extensions["gateway.writer"] = GatewayWriter(self)
+
+    def _forget_handshake(self) -> None:
+        """What was asked and answered is not kept as long as the socket is open."""
+        del self.request, self.response, self.scope
+        self.server = None
+        self.conn.forget_handshake()
 
     # --- frames ---
 
     def handle_text(self, event: Frame) -> None:
-        self._utf8.reset()
-        if event.fin or self._is_utf8(event):
+        self._utf8 = None if event.fin else codecs.getincrementaldecoder("utf-8")()
+        if self._is_utf8(event):
             super().handle_text(event)
 
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) >= self.max_fragments:
             self._fail(1009, f"message in more than {self.max_fragments} fragments")
-        elif self.curr_msg_data_type == "bytes" or self._is_utf8(event):
+        elif self._is_utf8(event):
             super().handle_cont(event)
 
     def _is_utf8(self, event: Frame) -> bool:
         """Judge a fragment when it comes, not when the message ends."""
+        if self._utf8 is None:
+            return True
         try:
             self._utf8.decode(event.data, event.fin)
         except UnicodeDecodeError:
@@ -124,6 +137,7 @@ class GatewayWebSocketProtocol(EndingProtocol):
 
     def send_receive_event_to_app(self) -> None:
         frames, self.frames = self.frames, []
+        self._utf8 = None
         if self.close_sent or self._over:
             return
         data = frames[0] if len(frames) == 1 else b"".join(frames)
@@ -209,10 +223,12 @@ class GatewayWebSocketProtocol(EndingProtocol):
 
     def _decided(self, kind: str, message: Any) -> None:
         if kind == "websocket.accept":
+            if self.handshake_complete:
+                self._forget_handshake()
             self._release()
         else:
             self._told = True  # by upstream
-            self._log_refusal(self.scope["path"], message.get("status", HTTPStatus.FORBIDDEN))
+            self._log_refusal(self._path, message.get("status", HTTPStatus.FORBIDDEN))
 
     async def run_asgi(self) -> None:
         try:
@@ -223,7 +239,7 @@ class GatewayWebSocketProtocol(EndingProtocol):
             self.shutdown()
             raise
         except Exception:
-            logger.exception("application failed", path=self.scope["path"], client=self._client)
+            logger.exception("application failed", path=self._path, client=self._client)
         self._application_ended()
 
     def _application_ended(self) -> None:
@@ -238,7 +254,9 @@ class GatewayWebSocketProtocol(EndingProtocol):
             self._refuse(500, "internal error")
 
     async def receive(self) -> Any:
-        message = await self.queue.get()
+        while self.queue.empty():
+            await self.queue.filled()
+        message = self.queue.get_nowait()
         if self.queue.empty():
             with contextlib.suppress(RuntimeError):  # the transport is closing
                 self._listen_again()

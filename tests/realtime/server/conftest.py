@@ -29,6 +29,8 @@ TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], Any]]:
     """Both event loops, where the server runs in the test's own: production takes uvloop."""
+    if item.path.name == "test_size.py":
+        return {"uvloop": uvloop.new_event_loop}
     if item.path.name in ("test_drain.py", "test_proxy.py"):
         return {"asyncio": asyncio.new_event_loop}
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -196,9 +198,9 @@ async def serve() -> AsyncIterator[Serve]:
         ws: dict[str, Any] | None = None,
         **options: Any,
     ) -> Served:
-        async def remember(scope: Any, receive: Any, send: Any) -> None:
+        def remember(scope: Any, receive: Any, send: Any) -> Any:
             served.scopes.append(scope)
-            await app(scope, receive, send)
+            return app(scope, receive, send)
 
         options = {"ws_per_message_deflate": False, "ws_max_size": 1024 * 1024, **options}
         config = Config(
