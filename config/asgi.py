@@ -10,18 +10,21 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from django.core.asgi import get_asgi_application
+import django
 
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 from django.conf import settings  # noqa: E402
 
+from config.handler import Handler  # noqa: E402
 from realtime import node  # noqa: E402
 from realtime.core import waiting  # noqa: E402
 from realtime.routing import websocket  # noqa: E402
 from realtime.server.body import BodyCap, Limit  # noqa: E402
 from realtime.server.proxy import TrustedProxies  # noqa: E402
 from sessions_app.services.media import BAD_FORM  # noqa: E402
+
+django_application = Handler()
 
 MULTIPART_BYTES = 64 * 1024  # what a form has beside the file
 

@@ -13,6 +13,7 @@ from corsheaders.defaults import default_headers
 
 from config import logs
 from config.environment import Environment
+from config.postgresql.connection import Connection
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(BASE_DIR)
@@ -33,13 +34,20 @@ if EMBEDDED:
     DATABASE["TEST"] = {"NAME": str(TRUNKLINE_HOME / "test.sqlite3")}
 else:
     DATABASE["ENGINE"] = "config.postgresql"
-    DATABASE.setdefault("CONN_MAX_AGE", 600)  # seconds
+    # A request's thread ends with it: what it had opened by itself would be opened anew each time.
+    DATABASE["CONN_MAX_AGE"] = 0
     DATABASE["CONN_HEALTH_CHECKS"] = True
     # A process that stalls in a transaction, and wakes later, neither holds others up for longer
     # than half a command's lease, nor finishes what they have done meanwhile.
     STALLED_MS = round(env.seconds("COMMAND_LEASE_S", 30, least=1) * 500)
     DATABASE["OPTIONS"] = {
         "connect_timeout": 3,  # seconds
+        "pool": {
+            "connection_class": Connection,
+            "min_size": 1,
+            "max_size": env.whole("DATABASE_CONNECTIONS", 20, least=4),  # of one process
+            "timeout": 3,  # seconds to wait for a free one
+        },
         "options": f"-c idle_in_transaction_session_timeout={STALLED_MS}",
         **(DATABASE.get("OPTIONS") or {}),  # type: ignore[dict-item]
     }

@@ -121,7 +121,7 @@ def test_only_the_settings_read_the_environment():
 
 def test_only_one_bridge_leads_from_the_event_loop_to_blocking_work():
     for path in OURS:
-        if named(path) == "realtime/threads.py":
+        if named(path) in {"realtime/threads.py", "config/handler.py"}:  # ours, and Django's
             continue
         text = path.read_text()
         for bridge in ("import sync_to_async", "import database_sync_to_async", "to_thread("):

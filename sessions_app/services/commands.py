@@ -205,9 +205,10 @@ def _create(principal: Principal, agent: EdgeAgent, request: Request) -> Schedul
     facts = news([command], Status.SCHEDULED, at=now)
     if at_once:
         lease_to([command], owner=agent.connection, now=now)
-        announce_all([*facts, *news([command], Status.LEASED, at=now), agents.call(agent)])
-    else:
-        announce_all([*facts, wake(agent)])
+        facts += [*news([command], Status.LEASED, at=now), agents.call(agent)]
+    elif agent.connection:  # an agent that comes back wakes the dispatchers by itself
+        facts.append(wake(agent))
+    announce_all(facts)
     return command
 
 

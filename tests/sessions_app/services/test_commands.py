@@ -39,7 +39,7 @@ def test_a_command_for_an_agent_never_seen_waits_for_it(alice, told):
 
 def test_who_watches_hears_ids_and_states_and_nothing_of_the_payload(alice, told):
     command, _ = schedule(alice, payload={"text": "secret words"})
-    (targets, event), (dispatchers, wake) = told()
+    ((targets, event),) = told()
     assert set(event.data) == {"agent_id", "command_id", "status", "at"}
     assert event.data["command_id"] == command.pk
     assert event.name == "command.updated"
@@ -51,8 +51,19 @@ def test_who_watches_hears_ids_and_states_and_nothing_of_the_payload(alice, told
         ("group", "system", "pages"),
         ("client", "account:default", "alice"),
     ]
-    assert dispatchers[0].key == "dispatchers"
-    assert wake.data == {"agent": EdgeAgent.objects.get().pk}
+
+
+def test_dispatchers_are_woken_for_who_is_here_and_for_nobody_else(alice, agent, busy, told):
+    queue(alice)
+    targets, wake = told()[-1]
+    assert [address.key for address in targets] == ["dispatchers"]
+    assert wake.data == {"agent": agent.row.pk}
+    agent.disconnect()
+    before = len(told("edge.dispatch"))
+    queue(alice)
+    assert len(told("edge.dispatch")) == before
+    agent.connect()
+    assert len(told("edge.dispatch")) == before + 1
 
 
 def test_the_commands_of_each_agent_are_numbered(alice):
