@@ -59,10 +59,6 @@ from realtime.neighbours import Arrival, Door, Peer, PeerGone, Services, Timers
 logger = structlog.get_logger("gateway")
 
 
-def new_id() -> str:
-    return secrets.token_hex(16)
-
-
 class Connection:
     """One peer. Its methods are called in order: `open`, any number of `receive`, `closed`.
 
@@ -173,10 +169,7 @@ class Connection:
         self._close_at_expiry()
         logger.info(
             "connected",
-            connection=self.id,
-            protocol=self.protocol.name,
-            user=principal.id,
-            account=principal.account,
+            **self._who(),
             role=principal.role,
             via=principal.via,
             address=self.address,
@@ -242,13 +235,7 @@ class Connection:
         who = f"{self.principal.account}:{self.principal.id}" if self.principal.id else self.id
         wait_s = self._buckets.take(f"{self.protocol.name}:{who}", time.monotonic())
         if wait_s:
-            logger.warning(
-                "security.rate_limited",
-                connection=self.id,
-                user=self.principal.id,
-                account=self.principal.account,
-                protocol=self.protocol.name,
-            )
+            logger.warning("security.rate_limited", **self._who())
             raise RateLimited(retry_after_ms=max(1, round(wait_s * 1000)))
 
     async def _tell(self, ref: str, error: Exception) -> None:
@@ -398,15 +385,7 @@ class Connection:
         self.phase = advance(self.phase, Signal.CLOSE)
         self._timers.cancel_all()
         metrics.CLOSES.labels(self.protocol.name, code).inc()
-        logger.info(
-            "closing",
-            connection=self.id,
-            protocol=self.protocol.name,
-            user=self.principal.id,
-            account=self.principal.account,
-            code=code,
-            reason=reason,
-        )
+        logger.info("closing", **self._who(), code=code, reason=reason)
         self._peer.outbound.close(code, reason)
 
     @property
@@ -423,14 +402,7 @@ class Connection:
         await self._memberships.leave(self._memberships.all)
         if self.principal is not ANONYMOUS:
             await self._services.depart(self.id)
-            logger.info(
-                "disconnected",
-                connection=self.id,
-                protocol=self.protocol.name,
-                user=self.principal.id,
-                account=self.principal.account,
-                code=code,
-            )
+            logger.info("disconnected", **self._who(), code=code)
 
     # --- deadlines ---
 
@@ -447,6 +419,16 @@ class Connection:
         at = self.principal.expires_at
         if at is not None:
             self._timers.set_for("expiry", at, self._shut, Revoked("credentials have expired"))
+
+    # --- what is told of it ---
+
+    def _who(self) -> dict[str, str]:
+        return {
+            "connection": self.id,
+            "protocol": self.protocol.name,
+            "user": self.principal.id,
+            "account": self.principal.account,
+        }
 
     def _count(self, error: GatewayError) -> None:
         metrics.REFUSALS.labels(self.protocol.name, type(error).__name__).inc()

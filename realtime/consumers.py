@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.conf import settings
 
 from realtime import node
 from realtime.bus.outbound import Outbound, Send, writer_of
-from realtime.connection import Connection, new_id
+from realtime.connection import Connection
 from realtime.core.errors import GatewayError
 from realtime.core.handshake import Handshake
 from realtime.core.limits import Buckets, Limits
@@ -68,7 +69,7 @@ class GatewayConsumer(AsyncConsumer):
             on_slow=self.slow,
         )
         self.connection = Connection(
-            protocol=self.protocol(connection=new_id(), limits=limits),
+            protocol=self.protocol(connection=secrets.token_hex(16), limits=limits),
             peer=self,
             hub=self.node.hub,
             services=self.node.services,
