@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from realtime import metrics
+from realtime.asking import Asks
 from realtime.bus.hub import Hub
 from realtime.core import events
 from realtime.core.credentials import Credential
@@ -66,7 +67,6 @@ class Connection:
     """
 
     __slots__ = (
-        "_asking",
         "_asks",
         "_buckets",
         "_door",
@@ -107,8 +107,7 @@ class Connection:
         self._buckets = buckets
         self._memberships = Memberships(hub, self.deliver, self.id)
         self._revoked = False
-        self._asks: dict[Ask, None] | None = None
-        self._asking: asyncio.Task[None] | None = None
+        self._asks: Asks | None = None  # most never ask
         self._timers = Timers()
 
     # --- the door ---
@@ -296,21 +295,8 @@ class Connection:
 
     def _ask(self, ask: Ask) -> None:
         if self._asks is None:
-            self._asks = {}
-        self._asks[ask] = None
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask_in_turn(self._asks))
-
-    async def _ask_in_turn(self, asks: dict[Ask, None]) -> None:
-        """One task for any number of asks; it ends when none waits."""
-        try:
-            while asks and self.phase is not Phase.CLOSED:
-                ask = next(iter(asks))
-                del asks[ask]
-                await self._call(ask.operation, ask.ref)
-        finally:
-            self._asking = None
-            self._asks = asks or None  # an emptied dictionary would keep its room
+            self._asks = Asks()
+        self._asks.put(ask, self._call)
 
     def _answer_later(self, ref: str, done: asyncio.Future[Any]) -> None:
         if self.phase is Phase.CLOSED or done.cancelled():
@@ -383,10 +369,15 @@ class Connection:
         if self.phase is Phase.CLOSED:
             return
         self.phase = advance(self.phase, Signal.CLOSE)
-        self._timers.cancel_all()
+        self._end_waiting()
         metrics.CLOSES.labels(self.protocol.name, code).inc()
         logger.info("closing", **self._who(), code=code, reason=reason)
         self._peer.outbound.close(code, reason)
+
+    def _end_waiting(self) -> None:
+        self._timers.cancel_all()
+        if self._asks is not None:
+            self._asks.drop()
 
     @property
     def queued_bytes(self) -> int:
@@ -396,7 +387,7 @@ class Connection:
     async def closed(self, code: int) -> None:
         """The socket has ended, from whichever side."""
         self.phase = advance(self.phase, Signal.CLOSE)
-        self._timers.cancel_all()
+        self._end_waiting()
         self._peer.outbound.gone()
         metrics.CONNECTIONS.labels(self.protocol.name).dec()
         await self._memberships.leave(self._memberships.all)

@@ -1,0 +1,41 @@
+"""What a protocol asks for by itself: each once while it waits, one after another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from realtime.core.effects import Ask
+from realtime.core.operations import Operation
+
+Call = Callable[[Operation, str], Awaitable[None]]
+
+
+class Asks:
+    """One task for any number of asks; it ends when none waits."""
+
+    __slots__ = ("_task", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: dict[Ask, None] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def put(self, ask: Ask, call: Call) -> None:
+        self._waiting[ask] = None
+        if self._task is None:
+            self._task = asyncio.create_task(self._work(call))
+
+    def drop(self) -> None:
+        """What has not begun is not asked any more."""
+        self._waiting = {}
+
+    async def _work(self, call: Call) -> None:
+        try:
+            while self._waiting:
+                ask = next(iter(self._waiting))
+                del self._waiting[ask]
+                await call(ask.operation, ask.ref)
+        finally:
+            self._task = None
+            if not self._waiting:
+                self._waiting = {}  # an emptied dictionary would keep its room
