@@ -22,6 +22,9 @@ ENDED = {"completed", "failed", "expired", "cancelled", "dead"}
 SAID = {"received", "executing", "completed", "failed"}
 ON_THE_WAY_S = 2.0  # between the mark and the agent's journal, on a busy machine
 ROUNDING_S = 0.001  # of SQLite's clock
+# A thread waits one lease for what may come again; after its second write that is longer on its
+# way, and what came after it goes first.
+KEEPS_ITS_PLACE = 2
 
 COMMANDS = """SELECT command.id, agent.agent_id, command.seq, command.status, command.attempts,
     command.retries, command.deliver_at, command.expires_at
@@ -133,6 +136,8 @@ def _in_order(books: Books, lines: list[Line]) -> None:
             last.pop(line.agent, None)
         elif line.what == "seen":
             row = books.commands[line.command]
+            if row.attempts > KEEPS_ITS_PLACE:
+                continue
             place = (row.deliver_at, row.seq)
             before = last.get(line.agent)
             assert before is None or before < place, f"{line.command}: after {before}, at {place}"

@@ -123,6 +123,21 @@ def test_writing_it_again_after_a_new_connection_passes(world):
     world.check()
 
 
+@pytest.mark.parametrize("attempts", [2, 3])
+def test_only_what_was_written_three_times_may_come_behind_what_came_after_it(world, attempts):
+    world.set("first", "attempts", attempts)
+    for attempt in range(2, attempts + 1):
+        world.event("first", "delivered", attempt, at=5)
+    world.say("connected", at=5)
+    world.command("third", 3)
+    world.event("third", "delivered", 1, at=5)
+    world.event("third", "completed", at=5)
+    world.say("seen", "third", at=5)
+    world.say("seen", "first", at=5)
+    with contextlib.nullcontext() if attempts == 3 else pytest.raises(AssertionError):
+        world.check()
+
+
 def test_an_answer_that_came_too_late_is_recorded_as_such(world):
     world.forget("first", "completed")
     world.set("first", "status", "cancelled")
