@@ -57,7 +57,7 @@ def memory(show: Show, wanted: int) -> dict[str, Any]:
         before = _resident(server.pid)
         names = [f"idle_{n}" for n in range(number)]
         crowd = Agents([server.url.replace("http", "ws")], names, server.environ["EDGE_SECRET"])
-        crowd.start_within_s = 120
+        crowd.start_within_s = 400
         ends.callback(crowd.close)
         show("agents", 0, number)
         crowd.start()
