@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models.functions import Now
+from django.utils import timezone
 
 
 class Presence(models.Model):
@@ -20,7 +20,7 @@ class Presence(models.Model):
     address = models.CharField(max_length=255, blank=True, default="")
     role = models.CharField(max_length=16, blank=True, default="")
     client_id = models.TextField(blank=True, default="")
-    since = models.DateTimeField(db_default=Now())  # the database's: it orders an agent's sockets
+    since = models.DateTimeField(default=timezone.now)  # by the database's clock: see `arrive`
     last_seen = models.DateTimeField(auto_now_add=True)
     queued_bytes = models.PositiveBigIntegerField(default=0)  # accepted, not yet read by the peer
 

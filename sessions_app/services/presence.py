@@ -15,7 +15,7 @@ from realtime.core.errors import InvalidParams, NotFound, RoleTooLow
 from realtime.core.events import DISCONNECT, NOTICE, Event
 from realtime.core.principal import Principal
 from sessions_app.models import Presence
-from sessions_app.services import nodes
+from sessions_app.services import clock, nodes
 from sessions_app.services.fields import check_length
 
 BATCH = 500
@@ -36,18 +36,19 @@ def arrive(
     account = Account.objects.filter(slug=principal.account).first()
     if account is None:
         raise NotFound(f"account not found: {principal.account}")
+    told = {
+        "node": node,
+        "account": account,
+        "user": principal.id,
+        "protocol": protocol,
+        "place": place,
+        "client_id": client_id,
+        "address": address,
+        "role": principal.role,
+    }
+    # The database's clock: the sockets of one agent, in whatever process, are in order by it.
     Presence.objects.update_or_create(
-        id=connection,
-        defaults={
-            "node": node,
-            "account": account,
-            "user": principal.id,
-            "protocol": protocol,
-            "place": place,
-            "client_id": client_id,
-            "address": address,
-            "role": principal.role,
-        },
+        id=connection, defaults=told, create_defaults={**told, "since": clock.now()}
     )
 
 

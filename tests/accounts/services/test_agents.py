@@ -274,7 +274,7 @@ def test_who_came_in_before_an_overlap_is_shut_out_after_it(rotate: Rotate, shut
     first = show(rotate())
     rotate(overlap_s=HOUR)
     (told,) = Announcement.objects.filter(event__name=EXPIRES)
-    ((targets, event),) = told.facts
+    ((targets, (event,)),) = told.said
     assert targets == [addresses.handle(first.handles[1])]
     assert event.data["at"] == pytest.approx(time.time() + HOUR, abs=5)
     assert agent_secrets.end_overlaps() == 0

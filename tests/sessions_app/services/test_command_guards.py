@@ -29,7 +29,7 @@ def test_a_completed_command_moves_to_failed_and_nowhere_else(alice, agent):
     assert [to for to in Status if rows.move(to)] == [Status.FAILED]
 
 
-def test_the_database_takes_each_step_once(alice, agent):
+def test_the_database_takes_each_step_once(alice, agent, busy):
     command = queue(alice)
     step = CommandEvent.objects.get(command=command, kind="scheduled")
     with pytest.raises(IntegrityError), transaction.atomic():
