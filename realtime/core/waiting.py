@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-REQUEST_S = 4.0  # an HTTP request is answered within 5 s (RELIABILITY.md F-11)
+REQUEST_S = 3.0  # an HTTP request is answered within 5 s (RELIABILITY.md F-11)
 WORK_S = 30.0  # all else that a serving process does
 
 # None: as long as it takes, for a migration does.

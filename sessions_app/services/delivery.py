@@ -10,6 +10,7 @@ import datetime as dt
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -29,6 +30,7 @@ WINDOW = 32  # commands written and not acknowledged
 WINDOW_BYTES = MAX_PAYLOAD_BYTES  # of their payloads: a frame that carries them twice can wait
 MAX_ATTEMPTS = 5
 LOOK_AHEAD = 4 * WINDOW
+FIRST = 4  # what a socket with nothing under way gets before other agents' have their turn
 
 Place = tuple[dt.datetime, int]  # of a command in its agent's queue
 
@@ -61,7 +63,7 @@ def take(*, principal: Principal, connection: str, window: int = WINDOW) -> dict
     agent = agents.locked(principal.account, principal.id)
     if agent is None or agent.connection != connection:
         return {"commands": [], "more": False}
-    return _hand_over(agent, connection, window)
+    return _hand_over(agent, connection, window, first=FIRST)
 
 
 @transaction.atomic
@@ -80,7 +82,7 @@ def fetch(*, principal: Principal, window: int = WINDOW) -> dict[str, Any]:
     rows = list(due.select_for_update()[:window])
     lease_to(of(agent, rows), owner=connection, now=now)
     tell(rows, Status.LEASED, at=now)
-    return _hand_over(agent, connection, window)
+    return _hand_over(agent, connection, window, first=window)
 
 
 def lease_to(rows: Sequence[ScheduledCommand], *, owner: str, now: dt.datetime) -> None:
@@ -130,14 +132,17 @@ class _Room:
         return before is not None and before < (row.deliver_at, row.seq)
 
 
-def _hand_over(agent: EdgeAgent, connection: str, window: int) -> dict[str, Any]:
+def _hand_over(agent: EdgeAgent, connection: str, window: int, *, first: int) -> dict[str, Any]:
+    """`first`: as many as one gets that has nothing under way; it is to ask for more."""
     now = clock.now()
     given = of(agent, _given(agent=agent.pk, connection=connection, now=now, since=now - lease()))
     room = _room(given, connection, window, now)
     rows = [row for row in given if _is_candidate(row, connection, now)]
-    taken = list(_fitting(rows, room))
+    most = first if room.count == window else window
+    taken = list(islice(_fitting(rows, room), most))
     _mark(taken, connection, now)
-    more = len(given) == LOOK_AHEAD + WINDOW and room.count > 0 and bool(taken)
+    left = len(rows) > len(taken) == most or len(given) == LOOK_AHEAD + WINDOW
+    more = left and room.count > 0 and bool(taken)
     return {"commands": [frame(command) for command in taken], "more": more}
 
 

@@ -63,7 +63,7 @@ async def test_f11_postgresql_restarts_and_stalls(serve, agents, postgres_servic
 
     async def stall() -> None:
         postgres_service.stop()
-        await asyncio.sleep(count(4, 10))  # longer than a request waits
+        await asyncio.sleep(count(6, 10))  # longer than a request waits
         postgres_service.cont()
 
     await fall(functools.partial(restart, signal.SIGINT))

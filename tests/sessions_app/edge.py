@@ -68,14 +68,16 @@ class Agent:
         agents.released(principal=self.principal, connection=self.connection)
 
     def take(self, connection: str = "", *, called: bool = True, **fields: Any) -> list[str]:
-        """The ids of the commands that it is given."""
-        given = taking.take(
-            principal=self.principal,
-            connection=connection or self.connection,
-            called=called,
-            **fields,
-        )
-        return [frame["data"]["command_id"] for frame in given["commands"]]
+        """The ids of the commands that it is given, and of those that it is told to ask for."""
+        connection = connection or self.connection
+        more, ids = True, []
+        while more:
+            given = taking.take(
+                principal=self.principal, connection=connection, called=called, **fields
+            )
+            ids += [frame["data"]["command_id"] for frame in given["commands"]]
+            more = called = given["more"]
+        return ids
 
     def take_due(self) -> list[str]:
         claims.claim(dispatcher="d1")

@@ -297,6 +297,18 @@ def test_no_more_than_the_window_is_under_way(alice, agent, time):
     assert agent.take_due() == made[34:]
 
 
+def test_a_socket_with_nothing_under_way_gets_a_few_and_then_all_the_rest(alice, agent, busy):
+    made = [queue(alice).pk for _ in range(10)]
+    claims.claim(dispatcher="d1")
+
+    def take():
+        given = delivery.take(principal=agent.principal, connection=agent.connection)
+        return [frame["data"]["command_id"] for frame in given["commands"]], given["more"]
+
+    assert take() == (made[:4], True)
+    assert take() == (made[4:], False)
+
+
 def test_large_payloads_are_under_way_one_at_a_time(alice, agent):
     large = [queue(alice, payload={"a": "x" * 200_000}).pk for _ in range(2)]
     small = queue(alice).pk
