@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -29,13 +30,14 @@ async def agent(server, agent_id="edge_1"):
         yield socket
 
 
-async def send(server, count=1, agent_id="edge_1"):
+async def send(server, count=1, agent_id="edge_1", **fields):
     """The ids of new commands, in order."""
     made = []
     async with httpx.AsyncClient(base_url=server.url, headers=ALICE) as http:
         for number in range(count):
             payload = {"message_text": "hey 💙", "n": number}
             asked = {"agent_id": agent_id, "command_type": "schedule_message", "payload": payload}
+            asked |= fields
             answer = await http.post("/api/edge/commands/", json=asked)
             assert answer.status_code == 201, answer.text
             made.append(answer.json()["command_id"])
@@ -138,7 +140,9 @@ async def test_the_dispatcher_runs_alone_and_leaves_in_good_order(serve):
     )
     try:
         async with agent(server) as socket:
-            (command,) = await send(server)
+            # What is due at once needs no dispatcher.
+            soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)
+            (command,) = await send(server, deliver_at=soon.isoformat())
             assert (await hear(socket, 20))["data"]["command_id"] == command
         alone.terminate()
         assert await asyncio.to_thread(alone.wait, 20) == 0
