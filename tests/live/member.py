@@ -71,6 +71,12 @@ class Member:
         assert message is not None, f"closed before it came; heard: {self.heard}"
         return message
 
+    async def many(self, count: int) -> None:
+        """So many messages have come."""
+        async with self._arrived:
+            enough = self._arrived.wait_for(lambda: len(self.heard) >= count)
+            await asyncio.wait_for(enough, PATIENCE_S)
+
     async def echo(self, word: str = "fence") -> dict[str, Any]:
         """Everything said so far has been dealt with where this client is."""
         await self.say("echo", word)
