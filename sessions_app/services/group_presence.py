@@ -28,7 +28,8 @@ def require_free(*, principal: Principal, client_id: str) -> None:
     To be asked before the own row is written and once more after it: of two who come at the same
     time, the later one to write then sees the other.
     """
-    if _connected(principal.account, client_id).exclude(user=principal.id).exists():
+    connected = _rows(principal.account, client_id).filter(node__in=nodes.live())
+    if connected.exclude(user=principal.id).exists():
         raise ClientIdInUse
 
 
@@ -61,9 +62,9 @@ def _end_each(rows: Iterable[Presence]) -> None:
             )
 
 
-def _connected(account: str, client_id: str) -> QuerySet[Presence]:
-    here = Presence.objects.filter(account__slug=account, node__in=nodes.live())
-    return here.filter(protocol=messages.NAME, client_id=client_id)
+def _rows(account: str, client_id: str) -> QuerySet[Presence]:
+    of_003 = Presence.objects.filter(account__slug=account, protocol=messages.NAME)
+    return of_003.filter(client_id=client_id)
 
 
 def _announce_if_alone(
@@ -71,7 +72,9 @@ def _announce_if_alone(
 ) -> None:
     if not settings.AETHER_ANNOUNCE_PRESENCE:
         return
-    if _connected(account, client_id).filter(place=place).exclude(pk=connection).exists():
+    # A dead process's rows count until they are swept: who was there and is elsewhere by then has
+    # neither gone nor come.
+    if _rows(account, client_id).filter(place=place).exclude(pk=connection).exists():
         return
     group_id = messages.group_of(place)
     said = messages.presence(client_id, group_id, online=online, now=time.time())
