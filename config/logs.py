@@ -20,6 +20,11 @@ _SECRET_KEYS = re.compile(
 # Values that carry a secret wherever they stand: query strings, bearer headers, our own keys, JWTs.
 _SECRET_TEXTS = [
     (re.compile(r"(\?)[^\s\"'>\]]+"), r"\1" + REDACTED),
+    (re.compile(r"\b((?:api_key|jwt|token)=)[^&\s\"'>]+", re.IGNORECASE), r"\1" + REDACTED),
+    (
+        re.compile(r"(x-api-key[\"']?\s*[:,=]\s*b?[\"']?)[^\s\"',]+", re.IGNORECASE),
+        r"\1" + REDACTED,
+    ),
     (re.compile(r"(Bearer )[^\s\"',]+", re.IGNORECASE), r"\1" + REDACTED),
     (re.compile(r"gw[ke]_[A-Za-z0-9_-]{8,}"), REDACTED),
     (re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), REDACTED),

@@ -108,6 +108,11 @@ EDGE_AUTH_FAILURES_PER_MINUTE = env.whole(  # per address and agent
 )
 COMMAND_LEASE_S = env.seconds("COMMAND_LEASE_S", 30, least=1)
 
+# --- 003, group routing (PROTOCOLS.md section 4) -----------------------------------------------
+AETHER_REQUIRE_API_KEY = env.flag("AETHER_REQUIRE_API_KEY", True)  # or a jwt; off: guests too
+AETHER_ANNOUNCE_PRESENCE = env.flag("AETHER_ANNOUNCE_PRESENCE", False)
+AETHER_MESSAGES_PER_S = env.whole("AETHER_MESSAGES_PER_S", 0)  # of one connection; 0: off
+
 # --- All protocols -----------------------------------------------------------------------------
 PING_INTERVAL_S = env.seconds("PING_INTERVAL_S", 30, least=0.1)  # PROTOCOLS.md 2.10
 PING_TIMEOUT_S = env.seconds("PING_TIMEOUT_S", 30, least=0.1)  # 30 + 30: dead at 60 s

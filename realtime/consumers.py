@@ -137,6 +137,7 @@ async def refuse_upgrade(
 def limits_of(max_frame_bytes: int) -> Limits:
     return _shared_limits(
         max_frame_bytes=max_frame_bytes,
+        messages_per_s=settings.AETHER_MESSAGES_PER_S,
         tell_rate_limit=settings.RATE_LIMIT_REPLY == "error",
         greeting_s=settings.CONNECT_TIMEOUT_S,
         outbound_max_bytes=settings.OUTBOUND_MAX_BYTES,

@@ -13,17 +13,19 @@ import structlog
 from django.db import InterfaceError, OperationalError
 
 from accounts.services import agents as edge_agents
-from accounts.services import api_keys, credentials, pairing, staff
+from accounts.services import api_keys, credentials, pairing, staff, tickets
 from realtime import metrics
+from realtime.core import group_messages
 from realtime.core import operations as ops
 from realtime.core.credentials import (
     AgentSecret,
     ConnectToken,
     Credential,
+    GroupTicket,
     PendingPairing,
     StaffSession,
 )
-from realtime.core.errors import BadCredentials, TooManyFailures, Unavailable
+from realtime.core.errors import BadCredentials, ClientIdInUse, TooManyFailures, Unavailable
 from realtime.core.limits import Buckets
 from realtime.core.operations import Operation
 from realtime.core.principal import Principal
@@ -36,6 +38,7 @@ from sessions_app.services import (
     agents,
     chat,
     compaction,
+    group_presence,
     overview,
     presence,
     sessions,
@@ -94,6 +97,7 @@ VERIFIERS: dict[type, Service] = {
     ConnectToken: credentials.connect,
     StaffSession: staff.recognise,
     AgentSecret: edge_agents.recognise,
+    GroupTicket: tickets.recognise,
 }
 
 
@@ -205,6 +209,8 @@ def _depart(connection: str, arrival: Arrival | None) -> None:
     presence.depart(connection=connection)
     if arrival is not None and arrival.protocol == agents.PROTOCOL:
         agents.released(principal=arrival.principal, connection=connection)
+    if arrival is not None and arrival.protocol == group_messages.NAME:
+        group_presence.departed(**_in_group(arrival))
 
 
 def _send_later(*, principal: Principal, **fields: Any) -> chat.Sent:
@@ -215,7 +221,32 @@ def _send_later(*, principal: Principal, **fields: Any) -> chat.Sent:
 
 def _arrive(arrival: Arrival, node: str) -> None:
     credentials.check(principal=arrival.principal)
+    if arrival.protocol == group_messages.NAME:
+        _arrive_in_group(arrival, node)
+    else:
+        _write(arrival, node)
+
+
+def _arrive_in_group(arrival: Arrival, node: str) -> None:
+    """Raises ClientIdInUse."""
+    principal, client_id = arrival.principal, arrival.client_id
+    group_presence.require_free(principal=principal, client_id=client_id)
     _write(arrival, node)
+    try:
+        group_presence.require_free(principal=principal, client_id=client_id)
+    except ClientIdInUse:
+        presence.depart(connection=arrival.connection)
+        raise
+    group_presence.arrived(**_in_group(arrival))
+
+
+def _in_group(arrival: Arrival) -> dict[str, str]:
+    return {
+        "account": arrival.principal.account,
+        "connection": arrival.connection,
+        "place": arrival.place,
+        "client_id": arrival.client_id,
+    }
 
 
 def _write(arrival: Arrival, node: str) -> None:

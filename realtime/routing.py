@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import parse_qs, quote, unquote_to_bytes
 
 from realtime.consumers import GatewayConsumer, refuse_upgrade
+from realtime.core import ids
 from realtime.core.errors import GatewayError, NotFound
 from realtime.core.limits import MAX_FRAME_BYTES
 from realtime.core.protocol import Protocol
 from realtime.protocols.admin import AdminProtocol
+from realtime.protocols.aether import AetherProtocol
 from realtime.protocols.edge import EdgeProtocol
 from realtime.protocols.goclaw import GoclawProtocol
 
-PROTOCOLS: list[type[Protocol]] = [EdgeProtocol, GoclawProtocol, AdminProtocol]
+PROTOCOLS: list[type[Protocol]] = [EdgeProtocol, GoclawProtocol, AetherProtocol, AdminProtocol]
 
 CONSUMERS: dict[str, Callable[[], GatewayConsumer]] = {
     protocol.name: functools.partial(
@@ -58,9 +59,8 @@ URLS = [
     _url("/admin/ws", "admin"),
 ]
 
-LEGACY = re.compile("/(?:ws|ws_redis)/group/.*")
+LEGACY = re.compile("/ws/group(?:/.*)?|/ws_redis(?:/.*)?")
 LEGACY_WORDS = "this path has moved: connect to /v3/ws/group/{group_id}/client/{client_id}"
-MAX_ID_LENGTH = 128
 
 
 def resolve(raw_path: str, query: str = "") -> tuple[str, dict[str, str]]:
@@ -79,14 +79,10 @@ def resolve(raw_path: str, query: str = "") -> tuple[str, dict[str, str]]:
 
 def _id(name: str, encoded: str) -> str:
     try:
-        value = unquote(encoded, errors="strict")
+        value = unquote_to_bytes(encoded.encode("latin-1")).decode()
     except UnicodeDecodeError:
         raise NotFound(f"{name} is not UTF-8") from None
-    if not 1 <= len(value) <= MAX_ID_LENGTH:
-        raise NotFound(f"{name} takes 1 to {MAX_ID_LENGTH} characters")
-    if any(unicodedata.category(character) == "Cc" for character in value):
-        raise NotFound(f"{name} takes no control characters")
-    return value
+    return ids.check(name, value)
 
 
 def websocket(scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
@@ -94,13 +90,13 @@ def websocket(scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]
     raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
     query = scope.get("query_string", b"").decode("latin-1")
     try:
-        name, ids = resolve(raw_path.decode("latin-1"), query)
+        name, found = resolve(raw_path.decode("latin-1"), query)
         consumer = CONSUMERS.get(name)
         if consumer is None:
             raise NotFound(f"the protocol {name} is not served by this version")
     except NotFound as error:
         return _refuse(scope, receive, send, error)
-    return consumer()({**scope, "url_route": {"args": (), "kwargs": ids}}, receive, send)
+    return consumer()({**scope, "url_route": {"args": (), "kwargs": found}}, receive, send)
 
 
 async def _refuse(scope: dict[str, Any], receive: Any, send: Any, error: GatewayError) -> None:

@@ -26,6 +26,13 @@ LINES = {
         """ '{{"type":"req","id":"2","method":"chat.send","params":{{"message":"hello"}}}}';"""
         " sleep 2; }} | .venv/bin/python -m websockets {socket}/ws",
     ),
+    "aether": (
+        "A word to a group (003), which comes back: whoever is in the group hears it",
+        "{{ printf '%s\\n'"
+        """ '{{"msg_type":"msg","target":"group","msg":"hello"}}'; sleep 2; }}"""
+        " | .venv/bin/python -m websockets"
+        ' "{socket}/v3/ws/group/team/client/laptop?api_key=$KEY"',
+    ),
     "edge": (
         "A command for an edge agent (000), which then comes for five seconds and prints it",
         f"{MANAGE} send_command edge_15551234567 send_message_now"

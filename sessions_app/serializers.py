@@ -28,6 +28,29 @@ class ConnectionSerializer(serializers.ModelSerializer[Presence]):
         read_only_fields = fields
 
 
+# --- messages of 003 ---
+
+
+class NewGroupMessage(serializers.Serializer[Any]):
+    """For the schema; the rules are `realtime.core.group_messages`'. Other fields are dropped."""
+
+    msg_type = serializers.ChoiceField(
+        ["msg", "cmd", "heartbeat", "presence"], required=False, default="msg"
+    )
+    cmd = serializers.CharField(required=False, allow_null=True)
+    msg = serializers.CharField(required=False, allow_null=True)
+    payload = serializers.DictField(required=False)
+
+
+class GroupMessage(NewGroupMessage):
+    version = serializers.CharField()
+    target = serializers.ChoiceField(["group", "direct"])
+    from_id = serializers.CharField()
+    to_id = serializers.CharField(allow_null=True)
+    group_id = serializers.CharField(allow_null=True)
+    sent_at = serializers.DateTimeField()
+
+
 # --- commands for edge agents ---
 
 

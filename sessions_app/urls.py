@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import re_path
 
-from sessions_app import api, commands_api, edge_api, media_api
+from sessions_app import api, commands_api, edge_api, groups_api, media_api
 
 urlpatterns = [
     re_path(r"^connections/?$", api.ConnectionList.as_view()),
@@ -13,6 +13,9 @@ urlpatterns = [
         r"^connections/(?P<connection>[^/\x00]+)/disconnect/?$", api.ConnectionDisconnect.as_view()
     ),
     re_path(r"^connections/(?P<connection>[^/\x00]+)/message/?$", api.ConnectionMessage.as_view()),
+    # Ids of groups and clients are free text: a slash in one comes percent-encoded.
+    re_path(r"^groups/(?P<group_id>[\s\S]+)/messages/?\Z", groups_api.GroupMessages.as_view()),
+    re_path(r"^clients/(?P<client_id>[\s\S]+)/messages/?\Z", groups_api.ClientMessages.as_view()),
     re_path(r"^edge/commands/?$", commands_api.CommandsView.as_view()),
     re_path(r"^edge/commands/(?P<command_id>[^/\x00]+)/?$", commands_api.CommandView.as_view()),
     re_path(

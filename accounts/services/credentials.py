@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import Account, ApiKey, Pairing, RefreshFamily, User, user_handle
-from accounts.services import agents, devices, identity, keys, pairing, staff, tokens
+from accounts.services import agents, devices, identity, keys, pairing, staff, tickets, tokens
 from accounts.services.pairing_words import check_user_id
 from realtime.core.credentials import ConnectToken, PendingPairing
 from realtime.core.errors import BadCredentials, Revoked
@@ -131,7 +131,9 @@ def _again(principal: Principal) -> Principal | None:
     if principal.via == "jwt":
         families = RefreshFamily.objects.filter(revoked_at=None).select_related("user")
         family = families.filter(pk=kinds["family"]).first()
-        return tokens.principal_of(family) if family else None
+        return tickets.visa_again(principal, family) if family else None
+    if principal.via == tickets.GUEST:
+        return tickets.guest()
     if "session" in kinds:
         return staff.again(kinds["session"])
     return _session_again(principal)

@@ -16,7 +16,7 @@ from django.utils import timezone
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
-from accounts.models import RefreshFamily, User
+from accounts.models import Account, RefreshFamily, User
 from accounts.services import identity
 from realtime.core.errors import BadCredentials
 from realtime.core.principal import Principal
@@ -89,19 +89,20 @@ def revoke_all(*, user: User) -> None:
     user.end_sessions()
 
 
-def recognise(access: str) -> Principal:
-    """The principal of an access token. Raises BadCredentials."""
+def recognise(access: str, account: Account | None = None) -> Principal:
+    """The principal of an access token, in `account` (default: home). Raises BadCredentials."""
     claims = _claims(access, AccessToken)
     family = _family(RefreshFamily.objects.all(), claims)
-    principal = principal_of(family) if family else None
+    principal = principal_of(family, account) if family else None
     if principal is None:
         raise BadCredentials(REFUSED)
     return replace(principal, expires_at=claims.expires_at)
 
 
-def principal_of(family: RefreshFamily) -> Principal | None:
-    user = family.user
-    return identity.principal_of(user, user.home(), via="jwt", handles=(f"family:{family.pk}",))
+def principal_of(family: RefreshFamily, account: Account | None = None) -> Principal | None:
+    """Whose it is, in `account` (default: home); None without a role there."""
+    user, handles = family.user, (f"family:{family.pk}",)
+    return identity.principal_of(user, account or user.home(), via="jwt", handles=handles)
 
 
 def delete_expired() -> int:

@@ -69,10 +69,27 @@ class AgentSecret:
         return self.bearer or ""
 
 
+@dataclass(frozen=True, slots=True)
+class GroupTicket:
+    """What a client of 003 shows; "" where it shows nothing. PROTOCOLS.md 4.1, 4.2.
+
+    `account` (`x_account_id`: a slug or tenant id) selects among accounts, it proves nothing.
+    """
+
+    api_key: str = field(default="", repr=False)
+    jwt: str = field(default="", repr=False)
+    account: str = ""
+    address: str = ""
+
+    @property
+    def guess(self) -> str:
+        return self.api_key or self.jwt
+
+
 def bearer_of(header: str) -> str | None:
     """Capital B and one space, as 1.1 has it; None for anything else."""
     scheme, space, bearer = header.partition(" ")
     return bearer if scheme == "Bearer" and space else None
 
 
-Credential = ConnectToken | StaffSession | AgentSecret
+Credential = ConnectToken | StaffSession | AgentSecret | GroupTicket

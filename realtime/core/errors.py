@@ -121,6 +121,12 @@ class Replaced(GatewayError):
     code, default = "CONFLICT", "replaced by a newer connection"
 
 
+class ClientIdInUse(GatewayError):
+    """003: another principal of the account is connected under this client id. PROTOCOLS.md 6."""
+
+    code, default = "FORBIDDEN", "this client id is in use by somebody else"
+
+
 class GreetingTimeout(GatewayError):
     code, default = "UNAUTHORIZED", "no connect in time"
 
@@ -218,6 +224,7 @@ WIRE: dict[type[GatewayError], dict[str, Answer]] = {
     StorageFull: _row(*[_say] * 5, Refuse(507)),
     SlowConsumer: _row(*[Shut(4008)] * 5, _never),
     Replaced: _row(Shut(4009), _never, Shut(4009), _never, _never, _never),
+    ClientIdInUse: _row(_never, _never, _never, Refuse(403), _never, Refuse(403)),
     GreetingTimeout: _row(_never, Shut(4010), _never, _never, _never, _never),
     TooManyFailures: _row(Refuse(429), _say, Shut(4003), Refuse(429), Refuse(429), Refuse(429)),
     Revoked: _row(Shut(1008), Shut(4003), Shut(4003), Shut(4003), Shut(4003), Refuse(401)),

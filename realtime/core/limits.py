@@ -23,6 +23,7 @@ class Limits:
     """What one protocol allows a peer."""
 
     max_frame_bytes: int = 1024 * 1024
+    messages_per_s: float = 0  # of one connection, where a protocol has such a limit; 0: off
     tell_rate_limit: bool = False  # answer a limited request instead of dropping it
     greeting_s: float = 10.0  # time to say `connect`
     greeting_retry_s: float = 60.0  # time for another `connect` after a failed one

@@ -15,7 +15,7 @@ from realtime.core.errors import InvalidParams, NotFound, RoleTooLow
 from realtime.core.events import DISCONNECT, NOTICE, Event
 from realtime.core.principal import Principal
 from sessions_app.models import Presence
-from sessions_app.services import clock, nodes
+from sessions_app.services import clock, group_presence, nodes
 from sessions_app.services.fields import check_length
 
 BATCH = 500
@@ -123,7 +123,7 @@ def sweep() -> set[str]:
     stale = Presence.objects.exclude(node__in=nodes.live())
     accounts = set(stale.values_list("account__slug", flat=True))
     if accounts:
-        stale.delete()
+        group_presence.end(stale)
     return accounts
 
 

@@ -46,6 +46,9 @@ def test_what_is_called_a_secret_is_not_shown(key):
     [
         f"GET /ws?token={JWT} failed",
         "wss://host/ws?api_key=s3cret",
+        "query b'api_key=s3cret&jwt=s3cret&x_account_id=acme'",
+        "headers [(b'x-api-key', b's3cret')]",
+        "X-API-Key: s3cret",
         f"header Bearer {JWT}",
         f"used {KEY} twice",
         f"used {AGENT_SECRET} twice",

@@ -36,6 +36,19 @@ from realtime.routing import resolve
             "aether",
             {"group_id": "team ü", "client_id": "a.b:c@d/e"},
         ),
+        # A raw UTF-8 path reaches the application as Latin-1.
+        (
+            "/v3/ws/group/t\u00c3\u00bc/client/%F0%9F%92%99-_+:@",
+            "api_key=&jwt=&x_account_id=&token=x",
+            "aether",
+            {"group_id": "tü", "client_id": "💙-_+:@"},
+        ),
+        (
+            "/v3/ws/group/%E2%98%83" + "%E2%98%83" * 127 + "/client/c",
+            "",
+            "aether",
+            {"group_id": "☃" * 128, "client_id": "c"},
+        ),
         ("/v3/ws/group/g/client/%2525", "", "aether", {"group_id": "g", "client_id": "%25"}),
         (
             "/v3/ws/group/" + "x" * 128 + "/client/c/",
@@ -62,6 +75,12 @@ def test_every_path_speaks_its_protocol(path, query, protocol, ids):
         "/v3/ws/group/g/client/" + "x" * 129,
         "/v3/ws/group/g/client/%00",
         "/v3/ws/group/g/client/a%0Ab",
+        "/v3/ws/group/g/client/a%C2%85b",
+        "/v3/ws/group/g/client/%E2%98%83" + "%E2%98%83" * 128,
+        "/v3/ws/group/g/client/",
+        "/v3/ws/group//client/c",
+        "/v3/ws/group/g/client/c//",
+        "/v3/ws/group/g/client/\u00ff",
         "/v3/ws/group/%FF/client/c",
         "/edge/ws/../../ws",
     ],
@@ -71,7 +90,10 @@ def test_any_other_path_is_not_found(path):
         resolve(path)
 
 
-@pytest.mark.parametrize("path", ["/ws/group/g/client/c", "/ws_redis/group/g", "/ws/group/g/"])
+@pytest.mark.parametrize(
+    "path",
+    ["/ws/group/g/client/c", "/ws_redis/group/g", "/ws/group/g/", "/ws_redis/g/c", "/ws/group"],
+)
 def test_the_legacy_paths_name_the_new_one(path):
     with pytest.raises(NotFound, match="/v3/ws/group/"):
         resolve(path)

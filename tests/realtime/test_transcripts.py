@@ -5,10 +5,11 @@ A transcript is a text file, one line a step:
   > TEXT             the peer says
   < TEXT             we say (compared as JSON)
   + KIND REALM KEY   we join an address
+  ^ KIND REALM KEY   we publish to an address; `@ heard` brings it back to us
   ~ NAME             we ask the domain: an operation, or Authenticate
   ! CODE REASON      we close
   @ …                the shell answers: admit {principal}, pending {pairing}, reply {result},
-                     fail ERROR MESSAGE, event NAME {data}
+                     fail ERROR MESSAGE, event NAME {data}, heard
 `#` begins a comment. Every effect must be named by a line, in order, except WaitFor and Touch.
 """
 
@@ -24,6 +25,7 @@ import pytest
 
 from realtime import routing
 from realtime.core import errors
+from realtime.core.addresses import Address
 from realtime.core.credentials import PendingPairing
 from realtime.core.effects import (
     Ask,
@@ -31,6 +33,7 @@ from realtime.core.effects import (
     Call,
     Close,
     Join,
+    Publish,
     Send,
     SendText,
     Touch,
@@ -52,6 +55,7 @@ class Player:
         self.phase = Phase.GREETING
         self.told: deque[Any] = deque()
         self.ref = ""
+        self.published: Event | None = None
 
     def play(self, line: str) -> None:
         sign, _, rest = line.partition(" ")
@@ -60,6 +64,7 @@ class Player:
             ">": self.says,
             "<": self.hears,
             "+": self.joins,
+            "^": self.publishes,
             "~": self.asks,
             "!": self.closes,
             "@": self.shell,
@@ -72,6 +77,7 @@ class Player:
         credential = self.protocol.handshake(
             Handshake(
                 path=path,
+                parameters=routing.resolve(path, query)[1],
                 address="198.51.100.7",
                 headers={name: value},
                 query=dict(parse_qsl(query)),
@@ -107,6 +113,9 @@ class Player:
         elif verb == "event":
             name, _, data = rest.partition(" ")
             self.take(self.protocol.deliver(Event(name, json.loads(data))))
+        elif verb == "heard":
+            assert self.published is not None
+            self.take(self.protocol.deliver(Event.unpack(self.published.pack())))
         else:
             raise AssertionError(f"no such verb: {verb}")
 
@@ -116,9 +125,12 @@ class Player:
         assert json.loads(said) == json.loads(text)
 
     def joins(self, rest: str) -> None:
-        kind, realm, _, key = (*rest.split(" ")[:2], "", rest.split(" ", 2)[2])
-        address = self.next(Join).address
-        assert (address.kind, address.realm, address.key) == (kind, realm, key)
+        assert self.next(Join).address == address_of(rest)
+
+    def publishes(self, rest: str) -> None:
+        effect = self.next(Publish)
+        assert list(effect.addresses) == [address_of(rest)]
+        self.published = effect.event
 
     def asks(self, name: str) -> None:
         effect = self.next(Call, Ask, Authenticate)
@@ -140,6 +152,11 @@ class Player:
         effect = self.told.popleft()
         assert isinstance(effect, kinds), effect
         return effect
+
+
+def address_of(text: str) -> Address:
+    kind, realm, *key = text.split(" ", 2)
+    return Address(kind, realm, key[0] if key else "")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -98,12 +98,13 @@ def test_the_lines_do_what_they_say(serve) -> None:
         text=True,
         timeout=100,
     )
-    person, key, agent, chat, upload, api = done.stdout.split("--\n")[:6]
+    person, key, agent, chat, group, upload, api = done.stdout.split("--\n")[:7]
     assert "walter" in person, done.stderr
     assert re.fullmatch(r"gwk_\S+", key.strip())
     assert '"role":"operator"' in chat.replace(" ", "") and "run.completed" in chat
     said = [json.loads(line)["what"] for line in agent.splitlines() if line.startswith("{")]
     assert said[:1] == ["connected"] and {"received", "acted", "acked"} <= set(said), done.stderr
+    assert '"from_id":"laptop"' in group and '"msg":"hello"' in group
     assert '"mime_type":"application/pdf"' in upload.replace(" ", "")
     assert '"name":"laptop"' in api.replace(" ", "")
 

@@ -31,6 +31,7 @@ def test_http_is_always_answered_with_a_status(kind):
         (errors.SlowConsumer, *[Shut(4008)] * 5),
         (errors.Revoked, Shut(1008), Shut(4003), Shut(4003), Shut(4003), Shut(4003)),
         (errors.Draining, *[Shut(1012)] * 5),
+        (errors.ClientIdInUse, *[Never()] * 3, Refuse(403), Never()),
         (errors.InternalFault, Shut(1011), Say(), Shut(1011), Shut(1011), Say()),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -1,0 +1,127 @@
+"""Whose a client id is, and who is told of coming and going. Source: PROTOCOLS.md 4.5, 6."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from realtime.core import addresses
+from realtime.core.errors import ClientIdInUse
+from realtime.core.principal import Principal
+from realtime.dispatch import _arrive_in_group
+from realtime.models import Announcement
+from realtime.neighbours import Arrival
+from sessions_app.models import Presence
+from sessions_app.services import group_presence, presence
+
+Enter = Callable[..., None]
+
+
+@pytest.fixture
+def enter(node: str, alice: Principal) -> Enter:
+    """`enter(connection, **fields)`: a client's row, as `presence.arrive` writes it."""
+
+    def go(connection: str, **fields: Any) -> None:
+        given = {"protocol": "aether", "place": "aether:g", "client_id": "c", "node": node}
+        presence.arrive(**{"principal": alice, "connection": connection} | given | fields)
+
+    return go
+
+
+def told() -> list[tuple[str, str]]:
+    """Who was announced as what, to the group `g` of the default account."""
+    group = addresses.group("aether:default", "g")
+    said = [fact for row in Announcement.objects.order_by("id") for fact in row.said]
+    events = [event for targets, some in said if list(targets) == [group] for event in some]
+    messages = [event.data["message"] for event in events]
+    return [(message["from_id"], message["payload"]["status"]) for message in messages]
+
+
+def test_an_id_is_free_for_who_has_it_and_for_other_accounts(
+    enter: Enter, alice: Principal, other_alice: Principal, other_admin: Principal
+) -> None:
+    enter("1")
+    for principal in (alice, other_alice, other_admin):
+        group_presence.require_free(principal=principal, client_id="c")
+
+
+def test_an_id_is_in_use_for_anybody_else_of_the_account_administrators_too(
+    enter: Enter, bob: Principal, admin: Principal
+) -> None:
+    enter("1", place="aether:another group")
+    for principal in (bob, admin):
+        with pytest.raises(ClientIdInUse):
+            group_presence.require_free(principal=principal, client_id="c")
+        group_presence.require_free(principal=principal, client_id="C")
+
+
+def test_an_id_is_free_when_its_holder_has_left_or_its_process_is_dead(
+    enter: Enter, bob: Principal, dead_node: str
+) -> None:
+    enter("1", node=dead_node)
+    enter("2", protocol="edge")
+    group_presence.require_free(principal=bob, client_id="c")
+    enter("3")
+    presence.depart(connection="3")
+    group_presence.require_free(principal=bob, client_id="c")
+
+
+def test_of_two_who_come_at_once_no_two_stay(
+    enter: Enter, node: str, bob: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one's row appears between the first look and the own row."""
+    looked = group_presence.require_free
+
+    def look(**fields: Any) -> None:
+        looked(**fields)
+        if not Presence.objects.exists():
+            enter("1")
+
+    monkeypatch.setattr(group_presence, "require_free", look)
+    arrival = Arrival("2", bob, "aether", "aether:g", "c", "")
+    with pytest.raises(ClientIdInUse):
+        _arrive_in_group(arrival, node)
+    assert [row.pk for row in Presence.objects.all()] == ["1"]
+
+
+def test_nothing_is_announced_by_default(enter: Enter) -> None:
+    enter("1")
+    gone = {"account": "default", "connection": "1", "place": "aether:g", "client_id": "c"}
+    group_presence.arrived(**gone)
+    group_presence.departed(**gone)
+    assert told() == []
+
+
+def test_the_first_arrival_and_the_last_departure_of_an_id_are_announced(
+    enter: Enter, settings: Any
+) -> None:
+    settings.AETHER_ANNOUNCE_PRESENCE = True
+    for connection in ("1", "2"):
+        enter(connection)
+        group_presence.arrived(
+            account="default", connection=connection, place="aether:g", client_id="c"
+        )
+    assert told() == [("c", "online")]
+    for connection in ("1", "2"):
+        presence.depart(connection=connection)
+        group_presence.departed(
+            account="default", connection=connection, place="aether:g", client_id="c"
+        )
+    assert told() == [("c", "online"), ("c", "offline")]
+
+
+def test_who_was_on_a_dead_process_is_announced_as_gone_unless_here_as_well(
+    enter: Enter, dead_node: str, settings: Any, other_alice: Principal
+) -> None:
+    settings.AETHER_ANNOUNCE_PRESENCE = True
+    enter("1", node=dead_node)
+    enter("2", node=dead_node)
+    enter("3", node=dead_node, client_id="stays")
+    enter("4", client_id="stays")
+    group_presence.arrived(account="default", connection="4", place="aether:g", client_id="stays")
+    enter("5", node=dead_node, principal=other_alice)
+    assert presence.sweep() == {"default", "other"}
+    assert told() == [("c", "offline")]
+    assert [row.pk for row in Presence.objects.all()] == ["4"]
