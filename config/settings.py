@@ -108,6 +108,10 @@ EDGE_AUTH_FAILURES_PER_MINUTE = env.whole(  # per address and agent
 )
 COMMAND_LEASE_S = env.seconds("COMMAND_LEASE_S", 30, least=1)
 
+# --- 004, topics (PROTOCOLS.md section 5) -------------------------------------------------------
+NEXUS_JWT_SECRET = env.secret("NEXUS_JWT_SECRET", TRUNKLINE_HOME, generate=EMBEDDED)
+NEXUS_OBSERVERS_PUBLISH = env.flag("NEXUS_OBSERVERS_PUBLISH", True)  # role observer, our viewer
+
 # --- All protocols -----------------------------------------------------------------------------
 PING_INTERVAL_S = env.seconds("PING_INTERVAL_S", 30, least=0.1)  # PROTOCOLS.md 2.10
 PING_TIMEOUT_S = env.seconds("PING_TIMEOUT_S", 30, least=0.1)  # 30 + 30: dead at 60 s

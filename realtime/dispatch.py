@@ -13,13 +13,14 @@ import structlog
 from django.db import InterfaceError, OperationalError
 
 from accounts.services import agents as edge_agents
-from accounts.services import api_keys, credentials, pairing, staff
+from accounts.services import api_keys, credentials, nexus_tokens, pairing, staff
 from realtime import metrics
 from realtime.core import operations as ops
 from realtime.core.credentials import (
     AgentSecret,
     ConnectToken,
     Credential,
+    Jwt,
     PendingPairing,
     StaffSession,
 )
@@ -94,6 +95,7 @@ VERIFIERS: dict[type, Service] = {
     ConnectToken: credentials.connect,
     StaffSession: staff.recognise,
     AgentSecret: edge_agents.recognise,
+    Jwt: nexus_tokens.recognise,
 }
 
 

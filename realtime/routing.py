@@ -21,8 +21,14 @@ from realtime.core.protocol import Protocol
 from realtime.protocols.admin import AdminProtocol
 from realtime.protocols.edge import EdgeProtocol
 from realtime.protocols.goclaw import GoclawProtocol
+from realtime.protocols.nexus import NexusProtocol
 
-PROTOCOLS: list[type[Protocol]] = [EdgeProtocol, GoclawProtocol, AdminProtocol]
+PROTOCOLS: list[type[Protocol]] = [
+    EdgeProtocol,
+    GoclawProtocol,
+    NexusProtocol,
+    AdminProtocol,
+]
 
 CONSUMERS: dict[str, Callable[[], GatewayConsumer]] = {
     protocol.name: functools.partial(

@@ -28,6 +28,14 @@ class ConnectionSerializer(serializers.ModelSerializer[Presence]):
         read_only_fields = fields
 
 
+# --- topics ---
+
+
+class Published(serializers.Serializer[Any]):
+    channel = serializers.CharField()
+    published = serializers.BooleanField()
+
+
 # --- commands for edge agents ---
 
 

@@ -69,10 +69,22 @@ class AgentSecret:
         return self.bearer or ""
 
 
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """004's `?token=`: a JWT of somebody's or one of ours. PROTOCOLS.md 5.1."""
+
+    token: str = field(default="", repr=False)
+    address: str = ""
+
+    @property
+    def guess(self) -> str:
+        return self.token
+
+
 def bearer_of(header: str) -> str | None:
     """Capital B and one space, as 1.1 has it; None for anything else."""
     scheme, space, bearer = header.partition(" ")
     return bearer if scheme == "Bearer" and space else None
 
 
-Credential = ConnectToken | StaffSession | AgentSecret
+Credential = ConnectToken | StaffSession | AgentSecret | Jwt

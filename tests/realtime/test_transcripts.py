@@ -4,7 +4,8 @@ A transcript is a text file, one line a step:
   ? PATH [N: V]      a peer opens, perhaps with a header
   > TEXT             the peer says
   < TEXT             we say (compared as JSON)
-  + KIND REALM KEY   we join an address
+  + KIND REALM KEY   we join an address; - KIND REALM KEY: we leave it
+  ^ KIND REALM KEY NAME {data}   we publish an event to an address
   ~ NAME             we ask the domain: an operation, or Authenticate
   ! CODE REASON      we close
   @ …                the shell answers: admit {principal}, pending {pairing}, reply {result},
@@ -24,6 +25,7 @@ import pytest
 
 from realtime import routing
 from realtime.core import errors
+from realtime.core.addresses import Address
 from realtime.core.credentials import PendingPairing
 from realtime.core.effects import (
     Ask,
@@ -31,6 +33,8 @@ from realtime.core.effects import (
     Call,
     Close,
     Join,
+    Leave,
+    Publish,
     Send,
     SendText,
     Touch,
@@ -59,7 +63,9 @@ class Player:
             "?": self.opens,
             ">": self.says,
             "<": self.hears,
-            "+": self.joins,
+            "+": lambda rest: self.names(rest, Join),
+            "-": lambda rest: self.names(rest, Leave),
+            "^": self.publishes,
             "~": self.asks,
             "!": self.closes,
             "@": self.shell,
@@ -115,10 +121,16 @@ class Player:
         said = self.protocol.encode(effect.frame) if isinstance(effect, Send) else effect.text
         assert json.loads(said) == json.loads(text)
 
-    def joins(self, rest: str) -> None:
+    def names(self, rest: str, effect: type) -> None:
         kind, realm, _, key = (*rest.split(" ")[:2], "", rest.split(" ", 2)[2])
-        address = self.next(Join).address
+        address = self.next(effect).address
         assert (address.kind, address.realm, address.key) == (kind, realm, key)
+
+    def publishes(self, rest: str) -> None:
+        kind, realm, key, name, data = rest.split(" ", 4)
+        effect = self.next(Publish)
+        assert list(effect.addresses) == [Address(kind, realm, key)]
+        assert (effect.event.name, effect.event.data) == (name, json.loads(data))
 
     def asks(self, name: str) -> None:
         effect = self.next(Call, Ask, Authenticate)

@@ -98,10 +98,11 @@ def test_the_lines_do_what_they_say(serve) -> None:
         text=True,
         timeout=100,
     )
-    person, key, agent, chat, upload, api = done.stdout.split("--\n")[:6]
+    person, key, agent, chat, topics, upload, api = done.stdout.split("--\n")[:7]
     assert "walter" in person, done.stderr
     assert re.fullmatch(r"gwk_\S+", key.strip())
     assert '"role":"operator"' in chat.replace(" ", "") and "run.completed" in chat
+    assert '"type":"message","channel":"telemetry","from":"usr_1","data":{"cpu":7}' in topics
     said = [json.loads(line)["what"] for line in agent.splitlines() if line.startswith("{")]
     assert said[:1] == ["connected"] and {"received", "acted", "acked"} <= set(said), done.stderr
     assert '"mime_type":"application/pdf"' in upload.replace(" ", "")
