@@ -46,6 +46,7 @@ AGENT_EVENTS = {
     "edge.message": "messages",
 }
 
+_PLAIN = (str, int, float, bool, type(None))  # what JSON compares by value
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -91,16 +92,24 @@ class Filter:
         self.key = _canonical(wanted).decode()
         if len(self.key.encode()) > MAX_FILTER_BYTES:
             raise InvalidParams(f"filters takes up to {MAX_FILTER_BYTES} bytes")
-        self._wanted = wanted
+        self._wanted = tuple(wanted.items())
 
     def passes(self, event: Event) -> bool:
         return event.judged(self.key, self._judge)
 
     def _judge(self, event: Event) -> bool:
+        """A loop, for with a thousand different filters it runs a thousand times a message."""
         data = _data(event)
-        return isinstance(data, dict) and all(
-            key in data and _same(value, data[key]) for key, value in self._wanted.items()
-        )
+        if not isinstance(data, dict):
+            return False
+        for key, value in self._wanted:
+            given = data.get(key, UNSET)
+            if type(given) is type(value) and type(value) in _PLAIN:
+                if given != value:
+                    return False
+            elif not _same(value, given):
+                return False
+        return True
 
 
 class NexusProtocol(Protocol):
@@ -167,8 +176,12 @@ class NexusProtocol(Protocol):
         filters = self._channels.get(_topic(event))
         if filters is None:
             return []
-        if filters and not any(one.passes(event) for one in filters.values()):
-            return []
+        if filters:
+            for one in filters.values():
+                if one.passes(event):
+                    break
+            else:
+                return []
         return [SendText(event.rendered(self.name, lambda: wire.encode(_frame(event))))]
 
     def _subscribe(self, channel: str, filters: Any) -> Effects:

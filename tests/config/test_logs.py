@@ -45,6 +45,7 @@ def test_what_is_called_a_secret_is_not_shown(key):
     "text",
     [
         f"GET /ws?token={JWT} failed",
+        "GET /nexus/ws?x=1&token=s3cret failed",
         "wss://host/ws?api_key=s3cret",
         f"header Bearer {JWT}",
         f"used {KEY} twice",

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
@@ -282,3 +283,81 @@ async def test_a_token_of_the_command_line_opens_and_publish_is_heard(serve, dia
 async def publish(http: httpx.AsyncClient, name: str, channel: str, data: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {key_of(name)}"}
     return await http.post(f"/api/topics/{channel}/publish/", json={"data": data}, headers=headers)
+
+
+# --- two processes, and other programs ---
+
+
+@pytest.mark.postgres
+@pytest.mark.own_server
+async def test_two_processes_are_one(serve, dial):
+    """Each message once on either, filters on both, tenants apart, order kept."""
+    here = serve(database="postgres")
+    there = serve(beside=here)
+    near = await dial(here, issued(here, "alice"))
+    far = await dial(there, token_of(there, "far"))
+    picky = await dial(there, issued(there, "bob"))
+    carol = await dial(there, issued(there, "carol"))
+    for peer in (near, far, carol):
+        await peer.subscribe("telemetry")
+        await peer.subscribe("telemetry", filters={"n": 1})
+    await picky.subscribe("telemetry", filters={"n": 7})
+    for number in range(50):
+        await near.send(action="publish", channel="telemetry", payload={"n": number})
+    said = [{"n": number} for number in range(50)]
+    assert [(await far.next())["data"] for _ in said] == said
+    assert await near.heard() == said
+    assert (await picky.next())["data"] == {"n": 7}
+    assert json.loads(here.run("publish", "telemetry", '{"n": 7}', "--json"))["published"]
+    async with httpx.AsyncClient(base_url=there.url) as http:
+        assert (await publish(http, "root", "telemetry", {"n": 8})).status_code == 202
+    for peer in (near, far):
+        assert [(await peer.next())["data"] for _ in range(2)] == [{"n": 7}, {"n": 8}]
+    assert (await picky.next())["data"] == {"n": 7}
+    await far.send(action="unsubscribe", channel="telemetry")
+    assert (await far.next())["type"] == "unsubscribed"
+    await near.send(action="publish", channel="telemetry", payload={"n": 7})
+    assert (await picky.next())["data"] == {"n": 7}
+    assert await near.heard() == [{"n": 7}]
+    for peer in (far, picky, carol):
+        assert await peer.heard() == []
+
+
+@pytest.mark.postgres
+@pytest.mark.redis
+async def test_what_other_programs_publish_reaches_telemetry_of_the_default_account(
+    serve, dial, redis_service
+):
+    here = serve(database="postgres")
+    there = serve(beside=here)
+    near, far = await dial(here, issued(here, "alice")), await dial(there, token_of(there))
+    carol = await dial(there, issued(there, "carol"))
+    for peer in (near, carol):
+        await peer.subscribe("telemetry")
+    await far.subscribe("telemetry", filters={"cpu": 7})
+    await near.subscribe("other")
+    async with Redis.from_url(redis_service.url) as program:
+        await both_listen(program)
+        for odd in ("{", b"\xff", "[" * 100 + "]" * 100, json.dumps("x" * 2**20)):
+            await program.publish("nexus:broadcast", odd)
+        for data in ({"cpu": 8}, {"cpu": 7}):
+            await program.publish("nexus:broadcast", json.dumps(data))
+        frames = [await near.next(), await near.next(), await far.next()]
+        assert [frame["data"]["cpu"] for frame in frames] == [8, 7, 7]
+        for frame in frames:
+            assert set(frame) == {"type", "channel", "data", "timestamp"}
+            assert (frame["type"], frame["channel"]) == ("broadcast", "telemetry")
+        for peer in (near, far, carol):
+            assert await peer.heard() == []
+        assert here.log().count("bus.outside_dropped") == 1
+    redis_service.restart()
+    async with Redis.from_url(redis_service.url) as program:
+        await both_listen(program)
+        await program.publish("nexus:broadcast", '{"cpu":7}')
+        assert (await near.next())["data"] == (await far.next())["data"] == {"cpu": 7}
+
+
+async def both_listen(program: Redis) -> None:
+    async with asyncio.timeout(20):
+        while (await program.pubsub_numsub("nexus:broadcast"))[0][1] != 2:
+            await asyncio.sleep(0.05)
