@@ -37,12 +37,12 @@ LINES = {
     ),
     "nexus": (
         "Publish on a topic (004), and hear it",
-        "{{ printf '%s\\n'"
+        f"TOKEN=$({MANAGE} issue_nexus_token usr_1 --json"
+        """ | sed 's/.*"token": *"\\([^"]*\\)".*/\\1/'); {{ printf '%s\\n'"""
         """ '{{"action":"subscribe","channel":"telemetry","filters":{{"cpu":7}}}}'"""
         """ '{{"action":"publish","channel":"telemetry","payload":{{"cpu":7}}}}';"""
         " sleep 2; }} | .venv/bin/python -m websockets"
-        f' "{{socket}}/nexus/ws?token=$({MANAGE} issue_nexus_token usr_1 --json'
-        """ | sed 's/.*"token": *"\\([^"]*\\)".*/\\1/')\"""",
+        ' "{socket}/nexus/ws?token=$TOKEN"',
     ),
 }
 
