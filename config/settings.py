@@ -113,6 +113,10 @@ AETHER_REQUIRE_API_KEY = env.flag("AETHER_REQUIRE_API_KEY", True)  # or a jwt; o
 AETHER_ANNOUNCE_PRESENCE = env.flag("AETHER_ANNOUNCE_PRESENCE", False)
 AETHER_MESSAGES_PER_S = env.whole("AETHER_MESSAGES_PER_S", 0)  # of one connection; 0: off
 
+# --- 004, topics (PROTOCOLS.md section 5) -------------------------------------------------------
+NEXUS_JWT_SECRET = env.secret("NEXUS_JWT_SECRET", TRUNKLINE_HOME, generate=EMBEDDED)
+NEXUS_OBSERVERS_PUBLISH = env.flag("NEXUS_OBSERVERS_PUBLISH", True)  # role observer, our viewer
+
 # --- All protocols -----------------------------------------------------------------------------
 PING_INTERVAL_S = env.seconds("PING_INTERVAL_S", 30, least=0.1)  # PROTOCOLS.md 2.10
 PING_TIMEOUT_S = env.seconds("PING_TIMEOUT_S", 30, least=0.1)  # 30 + 30: dead at 60 s

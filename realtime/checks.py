@@ -13,7 +13,7 @@ from sessions_app import agents
 @register()
 def check_gateway_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
-    for name in ("GATEWAY_TOKEN", "EDGE_SECRET", "RELAY_WEBHOOK_SECRET"):
+    for name in ("GATEWAY_TOKEN", "EDGE_SECRET", "RELAY_WEBHOOK_SECRET", "NEXUS_JWT_SECRET"):
         if len(getattr(settings, name)) < 16:
             text = f"{name}: shorter than 16 characters: easy to guess."
             found.append(Warning(text, id="gateway.W002"))
@@ -24,6 +24,10 @@ def check_gateway_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage
                 id="gateway.E001",
             )
         )
+    # The first is what the reference comes with: everybody knows it.
+    if settings.NEXUS_JWT_SECRET in {"your-secret-key", settings.SECRET_KEY}:
+        text = "NEXUS_JWT_SECRET: it takes a long random text of its own."
+        found.append(Error(text, id="gateway.E003"))
     if settings.DEFAULT_AGENT not in agents.AGENTS:
         given, allowed = settings.DEFAULT_AGENT, ", ".join(sorted(agents.AGENTS))
         text = f"DEFAULT_AGENT: {given!r} is not allowed; it takes one of: {allowed}."

@@ -13,7 +13,7 @@ import structlog
 from django.db import InterfaceError, OperationalError
 
 from accounts.services import agents as edge_agents
-from accounts.services import api_keys, credentials, pairing, staff, tickets
+from accounts.services import api_keys, credentials, nexus_tokens, pairing, staff, tickets
 from realtime import metrics
 from realtime.core import group_messages
 from realtime.core import operations as ops
@@ -22,6 +22,7 @@ from realtime.core.credentials import (
     ConnectToken,
     Credential,
     GroupTicket,
+    Jwt,
     PendingPairing,
     StaffSession,
 )
@@ -98,6 +99,7 @@ VERIFIERS: dict[type, Service] = {
     StaffSession: staff.recognise,
     AgentSecret: edge_agents.recognise,
     GroupTicket: tickets.recognise,
+    Jwt: nexus_tokens.recognise,
 }
 
 

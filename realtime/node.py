@@ -24,6 +24,7 @@ from accounts.services import agent_secrets, pairing, tokens
 from realtime import logtail, metrics
 from realtime.bus import announce, follow
 from realtime.bus.hub import Hub
+from realtime.bus.outside import Outside
 from realtime.connection import Connection
 from realtime.core import addresses, events, loglines
 from realtime.core.events import Event
@@ -44,6 +45,7 @@ HEAR_S = 5.0  # how long an answer waits for its announcement before it goes out
 SEEN_S = 30.0  # how often presence learns who was heard of
 QUEUES_S = 2.0  # how often it learns what waits for whom
 TIDY_S = 60.0
+OUTSIDE_S = 0.5  # before other programs' Redis channel is listened to again
 
 
 class Node:
@@ -93,6 +95,10 @@ class Node:
             asyncio.create_task(self._repeat("tidy", self._tidy, _every(TIDY_S))),
             asyncio.create_task(self._repeat("logs", self._tail.renew, _every(logtail.RENEW_S))),
         ]
+        if settings.REDIS_URL:
+            outside = Outside(self.hub, settings.REDIS_URL)
+            loop = self._repeat("outside", outside.listen, _every(OUTSIDE_S))
+            self._tasks.append(asyncio.create_task(loop))
         if self.dispatcher is not None:
             self.dispatcher.start()
             loop = self._repeat("dispatch", self.dispatcher.work, self.dispatcher.wait)

@@ -22,8 +22,15 @@ from realtime.protocols.admin import AdminProtocol
 from realtime.protocols.aether import AetherProtocol
 from realtime.protocols.edge import EdgeProtocol
 from realtime.protocols.goclaw import GoclawProtocol
+from realtime.protocols.nexus import NexusProtocol
 
-PROTOCOLS: list[type[Protocol]] = [EdgeProtocol, GoclawProtocol, AetherProtocol, AdminProtocol]
+PROTOCOLS: list[type[Protocol]] = [
+    EdgeProtocol,
+    GoclawProtocol,
+    AetherProtocol,
+    NexusProtocol,
+    AdminProtocol,
+]
 
 CONSUMERS: dict[str, Callable[[], GatewayConsumer]] = {
     protocol.name: functools.partial(

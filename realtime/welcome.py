@@ -42,6 +42,15 @@ LINES = {
         " PYTHONPATH=clients/python timeout 5 .venv/bin/python -m trunkline_client edge"
         " --url {socket} --agent-id edge_15551234567 --ledger $(mktemp -d)/ledger.sqlite3",
     ),
+    "nexus": (
+        "Publish on a topic (004), and hear it",
+        f"TOKEN=$({MANAGE} issue_nexus_token usr_1 --json"
+        """ | sed 's/.*"token": *"\\([^"]*\\)".*/\\1/'); {{ printf '%s\\n'"""
+        """ '{{"action":"subscribe","channel":"telemetry","filters":{{"cpu":7}}}}'"""
+        """ '{{"action":"publish","channel":"telemetry","payload":{{"cpu":7}}}}';"""
+        " sleep 2; }} | .venv/bin/python -m websockets"
+        ' "{socket}/nexus/ws?token=$TOKEN"',
+    ),
 }
 
 

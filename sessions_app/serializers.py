@@ -51,6 +51,14 @@ class GroupMessage(NewGroupMessage):
     sent_at = serializers.DateTimeField()
 
 
+# --- topics ---
+
+
+class Published(serializers.Serializer[Any]):
+    channel = serializers.CharField()
+    published = serializers.BooleanField()
+
+
 # --- commands for edge agents ---
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import re_path
 
-from sessions_app import api, commands_api, edge_api, groups_api, media_api
+from sessions_app import api, commands_api, edge_api, groups_api, media_api, topics_api
 
 urlpatterns = [
     re_path(r"^connections/?$", api.ConnectionList.as_view()),
@@ -23,6 +23,8 @@ urlpatterns = [
     ),
     re_path(r"^edge/commands/(?P<command_id>[^/\x00]+)/retry/?$", commands_api.RetryView.as_view()),
     re_path(r"^edge/agents/?$", commands_api.AgentsView.as_view()),
+    # A topic's name may have slashes in it.
+    re_path(r"^topics/(?P<channel>[^\x00]+?)/publish/?$", topics_api.PublishView.as_view()),
 ]
 
 edge_patterns = [

@@ -8,7 +8,17 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import Account, ApiKey, Pairing, RefreshFamily, User, user_handle
-from accounts.services import agents, devices, identity, keys, pairing, staff, tickets, tokens
+from accounts.services import (
+    agents,
+    devices,
+    identity,
+    keys,
+    nexus_tokens,
+    pairing,
+    staff,
+    tickets,
+    tokens,
+)
 from accounts.services.pairing_words import check_user_id
 from realtime.core.credentials import ConnectToken, PendingPairing
 from realtime.core.errors import BadCredentials, Revoked
@@ -120,6 +130,8 @@ def _again(principal: Principal) -> Principal | None:
         return None if gone else principal
     if principal.via == "edge":
         return agents.principal_again(principal)
+    if principal.via == nexus_tokens.VIA:
+        return principal  # its token ends, and nothing of ours can be taken from it before
     if principal.via == "api_key":
         key = ApiKey.objects.usable(timezone.now()).select_related("user", "account")
         row = key.filter(pk=kinds["key"]).first()

@@ -86,10 +86,22 @@ class GroupTicket:
         return self.api_key or self.jwt
 
 
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """004's `?token=`: a JWT of somebody's or one of ours. PROTOCOLS.md 5.1."""
+
+    token: str = field(default="", repr=False)
+    address: str = ""
+
+    @property
+    def guess(self) -> str:
+        return self.token
+
+
 def bearer_of(header: str) -> str | None:
     """Capital B and one space, as 1.1 has it; None for anything else."""
     scheme, space, bearer = header.partition(" ")
     return bearer if scheme == "Bearer" and space else None
 
 
-Credential = ConnectToken | StaffSession | AgentSecret | GroupTicket
+Credential = ConnectToken | StaffSession | AgentSecret | GroupTicket | Jwt

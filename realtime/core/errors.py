@@ -33,6 +33,10 @@ class MalformedFrame(GatewayError):
     code, default = "INVALID_REQUEST", "invalid frame"
 
 
+class NotJson(MalformedFrame):
+    """The text is no JSON at all."""
+
+
 class UnexpectedFrame(GatewayError):
     code, default = "INVALID_REQUEST", "unexpected frame type"
 

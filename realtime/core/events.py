@@ -14,12 +14,14 @@ class Event:
     `after` names an announcement (its row id) that must have been delivered here before: so a
     streamed chunk never overtakes the committed `run.started` that it belongs to.
     `texts` caches the rendering of each protocol: one encoding per process, whatever the audience.
+    `verdicts` caches what filters say of it.
     """
 
     name: str
     data: dict[str, Any] = field(default_factory=dict)
     after: int = 0
     texts: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    verdicts: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
 
     def rendered(self, key: str, render: Callable[[], str]) -> str:
         """The text under `key`, made by `render` the first time."""
@@ -27,6 +29,13 @@ class Event:
         if text is None:
             text = self.texts[key] = render()
         return text
+
+    def judged(self, key: str, judge: Callable[[Event], bool]) -> bool:
+        """The verdict under `key`, found by `judge` the first time."""
+        verdict = self.verdicts.get(key)
+        if verdict is None:
+            verdict = self.verdicts[key] = judge(self)
+        return verdict
 
     def pack(self) -> dict[str, Any]:
         packed: dict[str, Any] = {"name": self.name, "data": self.data}

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 ROLES = ("viewer", "operator", "admin", "owner")
 
 
+_WRITING = frozenset({"operator.write", "operator.admin"})
+
+
 def rank(role: str) -> int:
     """Place of a role in viewer < operator < admin < owner; -1 for anything else."""
     return ROLES.index(role) if role in ROLES else -1
@@ -36,6 +39,11 @@ class Principal:
     @property
     def is_admin(self) -> bool:
         return rank(self.role) >= rank("admin")
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether what was shown gives scopes, and none to write."""
+        return bool(self.scopes) and self.scopes.isdisjoint(_WRITING)
 
     def at_least(self, role: str) -> bool:
         return rank(self.role) >= rank(role)

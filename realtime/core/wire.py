@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from realtime.core.errors import MalformedFrame
+from realtime.core.errors import MalformedFrame, NotJson
 
 T = TypeVar("T")
 
@@ -26,11 +26,11 @@ _BAD = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 def decode(text: str | bytes) -> Any:
-    """Any JSON value, sanitized. Raises MalformedFrame."""
+    """Any JSON value, sanitized. Raises MalformedFrame; NotJson where the text is none."""
     try:
         value = _decoder.decode(text)
     except _BAD as error:
-        raise MalformedFrame(f"invalid frame: {_words(error)}") from None
+        raise NotJson(f"invalid frame: {_words(error)}") from None
     sanitize(value)
     return value
 

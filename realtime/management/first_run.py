@@ -39,6 +39,11 @@ def greeting(*, host: str, port: int) -> str:
     EDGE_SECRET={settings.EDGE_SECRET} PYTHONPATH=clients/python \\
       .venv/bin/python -m trunkline_client edge \\
       --url {base.replace("http", "ws")} --agent-id edge_15551234567
+
+  004, topics, with what `manage.py issue_nexus_token me` says:
+    .venv/bin/python -m websockets "{base.replace("http", "ws")}/nexus/ws?token=…"
+    {{"action":"subscribe","channel":"telemetry"}}
+    {{"action":"publish","channel":"telemetry","payload":{{"cpu":7}}}}
 """
 
 

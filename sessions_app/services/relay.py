@@ -20,13 +20,14 @@ from realtime.core.errors import FrameTooLarge, GatewayError, MalformedFrame
 from realtime.core.events import Event
 from realtime.core.principal import Principal
 from sessions_app.models import ScheduledCommand, Status
+from sessions_app.moments import rfc3339
 from sessions_app.services import acknowledgements, agents, claims, clock, delivery
 from sessions_app.services.command_steps import record, tell
 
 logger = structlog.get_logger("gateway")
 
 NAMELESS = "unknown"  # the id under which messages of agents are passed on that say none
-MESSAGE = "edge.message"  # {"agent_id", "message"} to the topic agent.<id>.messages
+MESSAGE = "edge.message"  # {"agent_id", "message", "at"} to the topic agent.<id>.messages
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_EVENTS = 200  # in one sync; the rest is not acknowledged and comes again
 MAX_DETAILS_BYTES = 16 * 1024
@@ -80,7 +81,8 @@ def message(*, principal: Principal, message: dict[str, Any]) -> dict[str, Any]:
     if len(wire.encode(message).encode()) > MAX_MESSAGE_BYTES:
         raise FrameTooLarge(f"message: it takes up to {MAX_MESSAGE_BYTES} bytes")
     topic = addresses.topic(f"nexus:{principal.account}", f"agent.{principal.id}.messages")
-    announce(topic, Event(MESSAGE, {"agent_id": principal.id, "message": message}))
+    told = {"agent_id": principal.id, "message": message, "at": rfc3339(clock.now())}
+    announce(topic, Event(MESSAGE, told))
     return {"should_respond": False}
 
 

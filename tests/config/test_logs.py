@@ -45,6 +45,7 @@ def test_what_is_called_a_secret_is_not_shown(key):
     "text",
     [
         f"GET /ws?token={JWT} failed",
+        "GET /nexus/ws?x=1&token=s3cret failed",
         "wss://host/ws?api_key=s3cret",
         "query b'api_key=s3cret&jwt=s3cret&x_account_id=acme'",
         "headers [(b'x-api-key', b's3cret')]",

@@ -24,8 +24,9 @@ async def test_every_refusal_before_the_upgrade_has_its_status(serve):
     base = server.ws_url.removesuffix("/ws")
     for path, status, words in [
         ("/nothing", 404, "no WebSocket answers"),
-        ("/ws?token=x", 404, "nexus is not served"),
-        ("/nexus/ws", 404, "nexus is not served"),
+        ("/ws?token=x", 403, "token is not valid"),
+        ("/nexus/ws", 401, "token is required"),
+        ("/v1/sessions/ws/s/subscribe", 404, "remote is not served"),
         ("/ws/group/g/client/c", 404, "/v3/ws/group/"),
     ]:
         given, body = await status_of(base + path)

@@ -8,10 +8,11 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from realtime import dispatch
-from realtime.core.credentials import AgentSecret, ConnectToken
+from realtime.core.credentials import AgentSecret, ConnectToken, Jwt
 from realtime.core.errors import BadCredentials, TooManyFailures, Unavailable
 
 TOKEN = ConnectToken(token="x", address="10.0.0.1")
+JWT = Jwt(token="x", address="10.0.0.1")
 AGENT = AgentSecret(bearer="x", agent_id="edge_1", address="10.0.0.1")
 
 
@@ -33,7 +34,7 @@ def gate():
     return dispatch.Dispatch(node="n", runs=None, showing=None)
 
 
-@pytest.mark.parametrize("credential", [TOKEN, AGENT])
+@pytest.mark.parametrize("credential", [TOKEN, AGENT, JWT])
 @pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("away")])
 async def test_a_database_that_is_away_is_worth_another_try(gate, answer, credential, error):
     answer(type(credential), error)

@@ -8,6 +8,8 @@ import pytest
 
 from realtime.checks import check_gateway_settings
 
+SECRETS = ("GATEWAY_TOKEN", "EDGE_SECRET", "RELAY_WEBHOOK_SECRET", "NEXUS_JWT_SECRET")
+
 
 def found(settings: Any, **values: Any) -> list[tuple[str | None, str]]:
     for name, value in values.items():
@@ -16,11 +18,10 @@ def found(settings: Any, **values: Any) -> list[tuple[str | None, str]]:
 
 
 def test_good_settings_are_passed_over(settings: Any) -> None:
-    secrets = ("GATEWAY_TOKEN", "EDGE_SECRET", "RELAY_WEBHOOK_SECRET")
-    assert found(settings, SECRET_KEY="k" * 32, **dict.fromkeys(secrets, "x" * 16)) == []
+    assert found(settings, SECRET_KEY="k" * 32, **dict.fromkeys(SECRETS, "x" * 16)) == []
 
 
-@pytest.mark.parametrize("name", ["GATEWAY_TOKEN", "EDGE_SECRET", "RELAY_WEBHOOK_SECRET"])
+@pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_that_is_easy_to_guess_is_warned_of(settings: Any, name: str) -> None:
     words = f"{name}: shorter than 16 characters: easy to guess."
     assert ("gateway.W002", words) in found(settings, **{name: "x" * 15})
@@ -31,6 +32,7 @@ def test_a_secret_that_is_easy_to_guess_is_warned_of(settings: Any, name: str) -
     [
         ("SECRET_KEY", "x" * 31, "gateway.E001"),
         ("DEFAULT_AGENT", "nobody", "gateway.E002"),
+        ("NEXUS_JWT_SECRET", "your-secret-key", "gateway.E003"),
         ("ALLOWED_ORIGINS", ["*"], "gateway.W001"),
     ],
 )
@@ -41,3 +43,8 @@ def test_what_cannot_work_or_weakens_is_named(
         (one, text.split(":")[0]) == (message_id, name)
         for one, text in found(settings, **{name: value})
     )
+
+
+def test_004s_secret_is_not_the_one_that_signs_our_own_tokens(settings: Any) -> None:
+    ids = [one for one, _ in found(settings, NEXUS_JWT_SECRET=settings.SECRET_KEY)]
+    assert "gateway.E003" in ids

@@ -4,8 +4,9 @@ A transcript is a text file, one line a step:
   ? PATH [N: V]      a peer opens, perhaps with a header
   > TEXT             the peer says
   < TEXT             we say (compared as JSON)
-  + KIND REALM KEY   we join an address
+  + KIND REALM KEY   we join an address; - KIND REALM KEY: we leave it
   ^ KIND REALM KEY   we publish to an address; `@ heard` brings it back to us
+  = NAME {data}      the event that we published there
   ~ NAME             we ask the domain: an operation, or Authenticate
   ! CODE REASON      we close
   @ …                the shell answers: admit {principal}, pending {pairing}, reply {result},
@@ -33,6 +34,7 @@ from realtime.core.effects import (
     Call,
     Close,
     Join,
+    Leave,
     Publish,
     Send,
     SendText,
@@ -63,8 +65,10 @@ class Player:
             "?": self.opens,
             ">": self.says,
             "<": self.hears,
-            "+": self.joins,
+            "+": lambda rest: self.names(rest, Join),
+            "-": lambda rest: self.names(rest, Leave),
             "^": self.publishes,
+            "=": self.published_is,
             "~": self.asks,
             "!": self.closes,
             "@": self.shell,
@@ -124,13 +128,18 @@ class Player:
         said = self.protocol.encode(effect.frame) if isinstance(effect, Send) else effect.text
         assert json.loads(said) == json.loads(text)
 
-    def joins(self, rest: str) -> None:
-        assert self.next(Join).address == address_of(rest)
+    def names(self, rest: str, effect: type) -> None:
+        assert self.next(effect).address == address_of(rest)
 
     def publishes(self, rest: str) -> None:
         effect = self.next(Publish)
         assert list(effect.addresses) == [address_of(rest)]
         self.published = effect.event
+
+    def published_is(self, rest: str) -> None:
+        name, _, data = rest.partition(" ")
+        assert self.published is not None
+        assert (self.published.name, self.published.data) == (name, json.loads(data))
 
     def asks(self, name: str) -> None:
         effect = self.next(Call, Ask, Authenticate)

@@ -78,7 +78,7 @@ def test_every_protocol_with_clients_has_its_line() -> None:
 
 
 @pytest.mark.live
-@pytest.mark.timeout(120)  # seven interpreters, one after the other
+@pytest.mark.timeout(120)  # eight interpreters, one after the other
 def test_the_lines_do_what_they_say(serve) -> None:
     """As they stand in the page of a running server, one after the other in one shell."""
     server = serve(database="sqlite")
@@ -98,13 +98,14 @@ def test_the_lines_do_what_they_say(serve) -> None:
         text=True,
         timeout=100,
     )
-    person, key, agent, chat, group, upload, api = done.stdout.split("--\n")[:7]
+    person, key, agent, chat, group, topics, upload, api = done.stdout.split("--\n")[:8]
     assert "walter" in person, done.stderr
     assert re.fullmatch(r"gwk_\S+", key.strip())
     assert '"role":"operator"' in chat.replace(" ", "") and "run.completed" in chat
     said = [json.loads(line)["what"] for line in agent.splitlines() if line.startswith("{")]
     assert said[:1] == ["connected"] and {"received", "acted", "acked"} <= set(said), done.stderr
     assert '"from_id":"laptop"' in group and '"msg":"hello"' in group
+    assert '"type":"message","channel":"telemetry","from":"usr_1","data":{"cpu":7}' in topics
     assert '"mime_type":"application/pdf"' in upload.replace(" ", "")
     assert '"name":"laptop"' in api.replace(" ", "")
 

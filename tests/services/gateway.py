@@ -16,6 +16,7 @@ SECRETS = {
     "SECRET_KEY": "a-secret-for-tests-only-" * 3,
     "GATEWAY_TOKEN": "the-gateway-token-of-the-tests",
     "EDGE_SECRET": "the-edge-secret-of-the-tests",
+    "NEXUS_JWT_SECRET": "the-nexus-jwt-secret-of-the-tests",
 }
 
 

@@ -449,7 +449,7 @@ def test_a_message_is_passed_on_and_not_answered(post: Post, told: Any) -> None:
     assert post("message", body, token()).json() == {"should_respond": False}
     ((targets, event),) = told("edge.message")
     assert targets == [addresses.topic("nexus:default", f"agent.{EDGE_1}.messages")]
-    assert event.data == {"agent_id": EDGE_1, "message": body}
+    assert event.data == {"agent_id": EDGE_1, "message": body, "at": event.data["at"]}
 
 
 def test_a_message_with_the_raw_secret_and_no_id_is_passed_on_too(post: Post, told: Any) -> None:
@@ -459,7 +459,7 @@ def test_a_message_with_the_raw_secret_and_no_id_is_passed_on_too(post: Post, to
         assert post("message", body, bearer).json() == {"should_respond": False}
     for targets, event in told("edge.message"):
         assert targets == [addresses.topic("nexus:default", "agent.unknown.messages")]
-        assert event.data == {"agent_id": "unknown", "message": body}
+        assert event.data == {"agent_id": "unknown", "message": body, "at": event.data["at"]}
     for bearer in (None, "wrong", "gwe_wrong"):
         assert post("message", body, bearer).status_code == 401
     for path in ("register", "sync", "command/ack", "ack_command"):

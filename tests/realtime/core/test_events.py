@@ -19,3 +19,14 @@ def test_a_rendering_is_made_once_for_each_protocol():
     assert [event.rendered("goclaw", render) for _ in range(3)] == ["text"] * 3
     assert event.rendered("nexus", render) == "text"
     assert len(made) == 2
+
+
+def test_a_verdict_is_found_once_for_each_filter():
+    event, judged = Event("x"), []
+
+    def judge(one: Event) -> bool:
+        judged.append(one)
+        return False
+
+    assert [event.judged(key, judge) for key in ("a", "a", "b")] == [False] * 3
+    assert judged == [event, event]

@@ -1,0 +1,81 @@
+"""Outside: what other programs publish to the Redis channel `nexus:broadcast` is telemetry.
+
+Every process listens for itself and tells its own members. At most once, like all that is live.
+Source: PROTOCOLS.md 5.5, 6 (004).
+"""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from redis import asyncio as aioredis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from realtime.bus.hub import Hub
+from realtime.core import topics, wire
+from realtime.core.errors import MalformedFrame
+
+logger = structlog.get_logger("gateway")
+
+CHANNEL = "nexus:broadcast"
+ACCOUNT = "default"  # of whatever names none (PROTOCOLS.md 6)
+MAX_BYTES = 1024 * 1024
+CONNECT_S = 1.0
+QUIET_S = 5.0  # then Redis is asked whether it is still there
+
+
+class Outside:
+    """`url`: the Redis to listen to. Belongs to one event loop."""
+
+    def __init__(self, hub: Hub, url: str) -> None:
+        self._hub = hub
+        self._url = url
+        self._place = [topics.address(ACCOUNT, topics.TELEMETRY)]
+        self._complained = False
+        self._lost = False
+
+    async def listen(self) -> None:
+        """Until the line is lost; to be called again."""
+        redis = aioredis.Redis.from_url(self._url, socket_connect_timeout=CONNECT_S)
+        try:
+            async with redis.pubsub(ignore_subscribe_messages=True) as line:
+                await line.subscribe(CHANNEL)
+                logger.info("bus.outside_heard", channel=CHANNEL)
+                self._lost = False
+                while True:
+                    await self._hear(line)
+        except (RedisError, OSError, TimeoutError) as error:
+            if not self._lost:
+                logger.warning("bus.outside_lost", channel=CHANNEL, error=type(error).__name__)
+            self._lost = True
+        finally:
+            await redis.aclose()
+
+    async def _hear(self, line: PubSub) -> None:
+        """One message, or a sign of life."""
+        said = await line.get_message(timeout=QUIET_S)
+        if said is None:
+            await line.ping()
+            said = await line.get_message(timeout=QUIET_S)
+            if said is None:
+                raise TimeoutError
+        if said["type"] == "message":
+            self.say(said["data"])
+
+    def say(self, text: bytes) -> None:
+        """A message of another program, to whoever here has subscribed to `telemetry`."""
+        if not self._hub.hears(self._place):
+            return
+        try:
+            if len(text) > MAX_BYTES:
+                raise MalformedFrame(f"larger than {MAX_BYTES} bytes")
+            data = wire.decode(text)
+        except MalformedFrame as error:
+            if not self._complained:  # whoever sends one sends many
+                logger.warning("bus.outside_dropped", channel=CHANNEL, reason=str(error))
+            self._complained = True
+            return
+        event = topics.broadcast(topics.TELEMETRY, data, now=time.time())
+        self._hub.deliver(self._place, event)

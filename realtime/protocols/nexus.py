@@ -1,0 +1,285 @@
+"""004, topics: subscribe with filters, publish, hear.
+
+Source: PROTOCOLS.md section 5. Handshake: `?token=` with a JWT; refused with 401 (none) or 403 (not
+valid) before the upgrade. The first frame is `connected`. Frames in: subscribe, unsubscribe,
+publish, ping; out: connected, subscribed, unsubscribed, message, broadcast, pong, error. At most
+1 MiB. Closes: 1009 too large, 1012 restart, 4003 revoked or expired, 4008 slow reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import UNSET
+
+from realtime.core import topics, wire
+from realtime.core.credentials import Credential, Jwt
+from realtime.core.effects import Effects, Join, Leave, Publish, Send, SendText, Touch
+from realtime.core.errors import (
+    GatewayError,
+    InvalidParams,
+    MalformedFrame,
+    MissingCredentials,
+    NotJson,
+    RoleTooLow,
+    UnexpectedFrame,
+)
+from realtime.core.events import Event
+from realtime.core.handshake import Handshake
+from realtime.core.protocol import Protocol
+
+WELCOME = "Welcome to Nexus WebSocket"
+INVALID = "Invalid JSON format"
+FOREIGN = "nexus:"  # how the id of somebody begins whose token is not ours (PROTOCOLS.md 6)
+
+MAX_CHANNELS = 1024  # of one connection
+MAX_FILTERS = 256  # of one connection
+MAX_FILTER_BYTES = 4096
+MAX_SHOWN = 256  # characters of an unknown action
+
+# What is told of agents, and the last part of the topic it is told on (PROTOCOLS.md 6).
+AGENT_EVENTS = {
+    "command.updated": "commands",
+    "agent.updated": "commands",
+    "edge.message": "messages",
+}
+
+_PLAIN = (str, int, float, bool, type(None))  # what JSON compares by value
+_canonical = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Subscribe(msgspec.Struct, frozen=True):
+    channel: str
+    filters: Any = UNSET
+
+
+class Unsubscribe(msgspec.Struct, frozen=True):
+    channel: str
+
+
+class Say(msgspec.Struct, frozen=True):
+    """`publish`."""
+
+    channel: str
+    payload: Any = UNSET
+
+
+class Ping(msgspec.Struct, frozen=True):
+    pass
+
+
+Frame = Subscribe | Unsubscribe | Say | Ping
+
+READERS: dict[str, Callable[[dict[str, Any]], Frame]] = {
+    "subscribe": lambda said: Subscribe(_channel(said), said.get("filters", UNSET)),
+    "unsubscribe": lambda said: Unsubscribe(_channel(said)),
+    "publish": lambda said: Say(_channel(said), said.get("payload", UNSET)),
+    "ping": lambda said: Ping(),
+}
+
+
+class Filter:
+    """Equality of each given key with the same key of `data` (5.4); equal filters judge once."""
+
+    __slots__ = ("_wanted", "key")
+
+    def __init__(self, wanted: Any) -> None:
+        """Raises InvalidParams."""
+        if not isinstance(wanted, dict):
+            raise InvalidParams("filters takes an object")
+        self.key = _canonical(wanted).decode()
+        if len(self.key.encode()) > MAX_FILTER_BYTES:
+            raise InvalidParams(f"filters takes up to {MAX_FILTER_BYTES} bytes")
+        self._wanted = tuple(wanted.items())
+
+    def passes(self, event: Event) -> bool:
+        return event.judged(self.key, self._judge)
+
+    def _judge(self, event: Event) -> bool:
+        """A loop, for with a thousand different filters it runs a thousand times a message."""
+        data = _data(event)
+        if not isinstance(data, dict):
+            return False
+        for key, value in self._wanted:
+            given = data.get(key, UNSET)
+            if type(given) is type(value) and type(value) in _PLAIN:
+                if given != value:
+                    return False
+            elif not _same(value, given):
+                return False
+        return True
+
+
+class NexusProtocol(Protocol):
+    __slots__ = ("_channels",)
+
+    name: ClassVar[str] = "nexus"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # The filters of each channel, a message that passes one of them is heard; none: all are.
+        self._channels: dict[str, dict[str, Filter]] = {}
+
+    # --- codec ---
+
+    def decode(self, text: str | bytes) -> Frame:
+        try:
+            said = wire.decode(text)
+        except NotJson:
+            raise MalformedFrame(INVALID) from None
+        if said is None:
+            raise MalformedFrame(INVALID)
+        action = said.get("action", UNSET) if isinstance(said, dict) else UNSET
+        read = READERS.get(action) if isinstance(action, str) else None
+        if read is None:
+            raise UnexpectedFrame(f"Unknown action: {_as_text(action)[:MAX_SHOWN]}")
+        return read(said)
+
+    def encode(self, frame: Any) -> str:
+        return wire.encode(frame)
+
+    def error_frame(self, ref: str, code: str, error: GatewayError) -> dict[str, Any]:
+        return {"type": "error", "message": str(error)}
+
+    def counts(self, frame: Frame) -> bool:
+        return not isinstance(frame, Ping)
+
+    # --- conversation ---
+
+    def handshake(self, request: Handshake) -> Credential:
+        """Raises MissingCredentials."""
+        token = request.query.get("token", "")
+        if not token:
+            raise MissingCredentials("token is required")
+        return Jwt(token=token, address=request.address)
+
+    def opened(self, ref: str) -> Effects:
+        return [Send({"type": "connected", "message": WELCOME, "userId": self._user_id})]
+
+    def receive(self, frame: Frame) -> Effects:
+        match frame:
+            case Subscribe(channel, filters):
+                return self._subscribe(channel, filters)
+            case Unsubscribe(channel):
+                told = Send({"type": "unsubscribed", "channel": channel})
+                known = self._channels.pop(channel, None) is not None
+                return [Leave(self._address(channel)), told] if known else [told]
+            case Say(channel, payload):
+                return [Publish([self._address(channel)], self._message(channel, payload))]
+            case Ping():
+                return [Touch(), Send({"type": "pong", "timestamp": int(self.now() * 1000)})]
+
+    def deliver(self, event: Event) -> Effects:
+        """Each message once, whatever overlaps; nothing of what was unsubscribed meanwhile."""
+        filters = self._channels.get(_topic(event))
+        if filters is None:
+            return []
+        if filters:
+            for one in filters.values():
+                if one.passes(event):
+                    break
+            else:
+                return []
+        return [SendText(event.rendered(self.name, lambda: wire.encode(_frame(event))))]
+
+    def _subscribe(self, channel: str, filters: Any) -> Effects:
+        """Raises RoleTooLow, InvalidParams."""
+        if channel.startswith(topics.OF_AGENTS) and not self.principal.at_least("operator"):
+            raise RoleTooLow("permission denied: topics of agents require operator role")
+        wanted = Filter(filters) if filters else None
+        known = self._channels.get(channel)
+        if known is None and len(self._channels) >= MAX_CHANNELS:
+            raise InvalidParams(f"a connection subscribes to at most {MAX_CHANNELS} channels")
+        if wanted is None:
+            self._channels[channel] = {}
+        elif known is None or known and wanted.key not in known:
+            self._check_filters()
+            self._channels.setdefault(channel, {})[wanted.key] = wanted
+        told = {"type": "subscribed", "channel": channel}
+        if filters is not UNSET:
+            told["filters"] = filters
+        return [*([Join(self._address(channel))] if known is None else []), Send(told)]
+
+    def _check_filters(self) -> None:
+        if sum(len(filters) for filters in self._channels.values()) >= MAX_FILTERS:
+            raise InvalidParams(f"a connection has at most {MAX_FILTERS} different filters")
+
+    def _message(self, channel: str, payload: Any) -> Event:
+        """Raises RoleTooLow, InvalidParams."""
+        if self.principal.only_reads:
+            raise RoleTooLow("permission denied: observers do not publish")
+        topics.check_published(channel)
+        said = {"channel": channel, "from": self._user_id}
+        if payload is not UNSET:
+            said["data"] = payload
+        return Event(topics.MESSAGE, {**said, "timestamp": topics.written(self.now())})
+
+    @property
+    def _user_id(self) -> str:
+        who = self.principal
+        return who.id.removeprefix(FOREIGN) if who.via == "nexus" else who.id
+
+    def _address(self, channel: str) -> Any:
+        return topics.address(self.principal.account, channel)
+
+
+def _channel(said: dict[str, Any]) -> str:
+    return topics.check_channel(said.get("channel"))
+
+
+# --- what is heard ---
+
+
+def _topic(event: Event) -> str:
+    """The channel that an event was said on; "" for what is not said on any."""
+    if event.name in (topics.MESSAGE, topics.BROADCAST):
+        channel: str = event.data["channel"]
+        return channel
+    last = AGENT_EVENTS.get(event.name)
+    return f"{topics.OF_AGENTS}{event.data['agent_id']}.{last}" if last else ""
+
+
+def _data(event: Event) -> Any:
+    if event.name in AGENT_EVENTS:
+        return {"event": event.name, **event.data}
+    return event.data.get("data")
+
+
+def _frame(event: Event) -> dict[str, Any]:
+    """What the server says of an agent is a `broadcast`: no client has sent it (5.3)."""
+    match event.name:
+        case topics.MESSAGE:
+            return {"type": "message", **event.data}
+        case topics.BROADCAST:
+            return {"type": "broadcast", **event.data}
+        case _:
+            said = {"channel": _topic(event), "data": _data(event)}
+            return {"type": "broadcast", **said, "timestamp": event.data["at"]}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal as JSON: 1 is 1.0, and true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
+
+
+def _as_text(value: Any) -> str:
+    """As the reference puts a value into its sentence: JavaScript's `${value}`."""
+    match value:
+        case msgspec.UnsetType():
+            return "undefined"
+        case str():
+            return value
+        case dict():
+            return "[object Object]"
+        case list():
+            return ",".join("" if one is None else _as_text(one) for one in value)
+        case float() if value.is_integer():
+            return str(int(value))
+        case _:
+            return wire.encode(value)

@@ -1,0 +1,33 @@
+"""What the server itself says on a topic. Source: PROTOCOLS.md 5.3 (`broadcast`), CONTRACT."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from accounts.models import Account
+from accounts.services.scopes import require
+from realtime.bus.announce import announce
+from realtime.core import topics, wire
+from realtime.core.errors import FrameTooLarge, NotFound
+from realtime.core.principal import Principal
+from sessions_app.services.relay import check
+
+MAX_DATA_BYTES = 1024 * 1024
+
+
+def publish(*, principal: Principal, channel: str, data: Any) -> dict[str, Any]:
+    """Tell all of the account who have subscribed to `channel`, on every process, within a second.
+
+    Raises RoleTooLow, InvalidParams, MalformedFrame, FrameTooLarge, NotFound (account).
+    """
+    require(principal, "operator", "publishing")
+    topics.check_published(topics.check_channel(channel))
+    check([channel, data])
+    if len(wire.encode(data).encode()) > MAX_DATA_BYTES:
+        raise FrameTooLarge(f"data: it takes up to {MAX_DATA_BYTES} bytes")
+    if not Account.objects.filter(slug=principal.account).exists():
+        raise NotFound(f"account not found: {principal.account}")
+    place = topics.address(principal.account, channel)
+    announce(place, topics.broadcast(channel, data, now=time.time()))
+    return {"channel": channel, "published": True}
