@@ -108,6 +108,10 @@ EDGE_AUTH_FAILURES_PER_MINUTE = env.whole(  # per address and agent
 )
 COMMAND_LEASE_S = env.seconds("COMMAND_LEASE_S", 30, least=1)
 
+# --- 003 and 004: what a subscriber can recover, of one topic or group (either 0: nothing) -------
+HISTORY_SIZE = env.whole("HISTORY_SIZE", 1000, most=100_000)  # messages
+HISTORY_TTL_S = env.seconds("HISTORY_TTL_S", 300, most=86400)
+
 # --- All protocols -----------------------------------------------------------------------------
 PING_INTERVAL_S = env.seconds("PING_INTERVAL_S", 30, least=0.1)  # PROTOCOLS.md 2.10
 PING_TIMEOUT_S = env.seconds("PING_TIMEOUT_S", 30, least=0.1)  # 30 + 30: dead at 60 s

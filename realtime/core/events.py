@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from realtime.core.history import Position
+
 
 @dataclass(slots=True)
 class Event:
@@ -14,12 +16,14 @@ class Event:
     `after` names an announcement (its row id) that must have been delivered here before: so a
     streamed chunk never overtakes the committed `run.started` that it belongs to.
     `texts` caches the rendering of each protocol: one encoding per process, whatever the audience.
+    `position` is its place in the history of the address where it was recorded (`Hub.record`).
     """
 
     name: str
     data: dict[str, Any] = field(default_factory=dict)
     after: int = 0
     texts: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    position: Position | None = None
 
     def rendered(self, key: str, render: Callable[[], str]) -> str:
         """The text under `key`, made by `render` the first time."""

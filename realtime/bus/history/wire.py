@@ -1,0 +1,95 @@
+"""Wire: one connection to Redis that never says a command twice.
+
+redis-py's clients repeat what may have been done already, and a message appended twice has two
+offsets. Here a batch is written at once, its answers are read in order, and whatever goes wrong
+ends the connection: the next one begins by asking what Redis it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from redis import asyncio as aioredis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+TICKS, TICK_S = 4, 0.5  # the patience: in ticks, since a process that was stopped has slept one
+LOST = (RedisError, OSError, asyncio.TimeoutError)
+
+Command = Sequence[str | bytes | int]
+
+
+class Wire:
+    def __init__(self, url: str) -> None:
+        self._pool = aioredis.ConnectionPool.from_url(
+            url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=TICKS * TICK_S
+        )
+        self._connection: Any = None
+        self._client = b""  # what Redis calls this connection
+        self._turn = asyncio.Lock()
+
+    @property
+    def open(self) -> bool:
+        return self._connection is not None
+
+    async def connect(self, first: Sequence[Command]) -> list[Any]:
+        """A new connection, and its answers to `first`. Raises one of LOST.
+
+        What the old one had written and Redis has not read will not be done.
+        """
+        await self.close()
+        connection = self._pool.make_connection()
+        try:
+            await within_patience(connection.connect())
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._connection = connection
+        old = self._client
+        if old:
+            await self.call([("CLIENT", "KILL", "ID", old)])
+        (self._client, *answers) = await self.call([("CLIENT", "ID"), *first])
+        return answers
+
+    async def call(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers, in order, a refused command's as its exception. Raises one of LOST."""
+        async with self._turn:
+            connection = self._connection
+            if connection is None:
+                raise ConnectionError("not connected")
+            try:
+                return await within_patience(self._exchange(connection, commands))
+            except BaseException:  # also when cancelled: half an answer may be on its way
+                await self.close()
+                raise
+
+    async def _exchange(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+        await connection.send_packed_command(connection.pack_commands(commands))
+        answers = []
+        for _ in commands:
+            try:
+                answers.append(await connection.read_response())
+            except ResponseError as error:
+                answers.append(error)
+        return answers
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+
+async def within_patience(work: Any) -> Any:
+    """As `wait_for`, but a process that was stopped gets the time to read what has come."""
+    task = asyncio.ensure_future(work)
+    try:
+        for _ in range(TICKS):
+            done, _ = await asyncio.wait([task], timeout=TICK_S)
+            if done:
+                return task.result()
+    finally:
+        task.cancel()
+    raise TimeoutError
