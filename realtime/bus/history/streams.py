@@ -21,7 +21,16 @@ import structlog
 from realtime import metrics
 from realtime.bus.history import scripts
 from realtime.bus.history.keeping import Bounds, Hears, Placed, Tell, new_epoch
-from realtime.bus.history.wire import LOST, TICK_S, TICKS, Command, Wire, within_patience
+from realtime.bus.history.wire import (
+    ENDED,
+    LOST,
+    TICK_S,
+    TICKS,
+    Command,
+    Stale,
+    Wire,
+    within_patience,
+)
 from realtime.core.addresses import Address
 from realtime.core.events import Event
 from realtime.core.history import AWAY, EPOCH, Gap, Position, Recovered
@@ -42,7 +51,8 @@ _NOWHERE = (_NO_EPOCH, 2**63)
 _TAIL = msgspec.msgpack.encode(_NOWHERE)[1:]
 
 Frame = Callable[[str, dict[str, Any]], tuple[str, bytes]]
-_Step = Literal["REIGN", "APPEND", "SINCE"]
+_Step = Literal["append", "since"]
+_TEXTS: dict[_Step, str] = {"append": scripts.APPEND, "since": scripts.SINCE}
 
 
 @dataclass(slots=True)
@@ -74,6 +84,7 @@ class Streams:
         self._broken: set[Address] = set()  # where something was said without a number
         self._all_broken = False
         self._something = asyncio.Event()
+        self._opening = asyncio.Lock()
         self._echoes = 0  # of own messages, heard on the bus
         self._floors: dict[Address, Position] = {}  # said here before the bus brought it
         self._digests: dict[_Step, str] = {}
@@ -143,7 +154,8 @@ class Streams:
             if not self.up:
                 await asyncio.sleep(RETRY_S)
                 with contextlib.suppress(*LOST):
-                    await self._open()
+                    async with self._opening:
+                        await self._open()
                 continue
             await self._something.wait()
             self._something.clear()
@@ -160,11 +172,17 @@ class Streams:
             numbers = list(self._next_batch())
             batch = [self._pending[number] for number in numbers]
             commands = [
-                self._run("APPEND", pending.address, pending.channel, pending.packed)
+                self._run("append", pending.address, pending.channel, pending.packed)
                 for pending in batch
             ]
+            try:
+                answers = await self._wire.call(commands)
+            except Stale:
+                self._outgoing.extendleft(reversed(numbers))
+                await self._reopen()
+                continue
             refused = False
-            for number, answer in zip(numbers, await self._wire.call(commands), strict=True):
+            for number, answer in zip(numbers, answers, strict=True):
                 refused |= isinstance(answer, Exception)
                 self._answered(number, answer)
             if refused:  # the address begins a new epoch before the next message
@@ -176,8 +194,9 @@ class Streams:
             if not self._outgoing or size > BATCH_BYTES:
                 return
             number = self._outgoing.popleft()
-            size += len(self._pending[number].packed)
-            yield number
+            if number in self._pending:  # else it has been said without its number meanwhile
+                size += len(self._pending[number].packed)
+                yield number
 
     def _answered(self, number: int, answer: Any) -> None:
         """Redis has kept and published it, or refused to."""
@@ -196,7 +215,7 @@ class Streams:
     def _run(self, step: _Step, address: Address, *last: str | bytes | int) -> Command:
         name, bounds = address.group(), self._bounds
         given: tuple[str | bytes | int, ...] = (new_epoch(), _ms(bounds.ttl_s), _ms(bounds.epoch_s))
-        if step == "APPEND":
+        if step == "append":
             given = (*given, bounds.size, bounds.max_bytes)
         keys = (*_keys(name), REIGN_KEY)
         return ("EVALSHA", self._digests[step], len(keys), *keys, *given, *last)
@@ -250,7 +269,7 @@ class Streams:
         epoch, offset = position or ("", 0)
         # A peer that goes away while it asks must not take the connection with it.
         answer = await asyncio.shield(
-            asyncio.ensure_future(self._ask(self._run("SINCE", address, epoch, offset)))
+            asyncio.ensure_future(self._ask(self._run("since", address, epoch, offset)))
         )
         if isinstance(answer, Exception):
             logger.warning("history.refused", error=str(answer)[:200])
@@ -270,7 +289,11 @@ class Streams:
 
     async def _ask(self, command: Command) -> Any:
         try:
-            (answer,) = await self._wire.call([command])
+            try:
+                (answer,) = await self._wire.call([command])
+            except ENDED:  # asking twice does no harm
+                await self._reopen()
+                (answer,) = await self._wire.call([command])
         except LOST as error:
             self._lost(error)
             return error
@@ -278,25 +301,29 @@ class Streams:
 
     # --- loss and return ---
 
+    async def _reopen(self) -> None:
+        """A new connection in place of one that has ended, as idle ones may. Raises one of LOST."""
+        async with self._opening:
+            if not self._wire.open:
+                await self._open()
+
     async def _open(self) -> None:
-        texts: dict[_Step, str] = {
-            "REIGN": scripts.REIGN,
-            "APPEND": scripts.APPEND,
-            "SINCE": scripts.SINCE,
-        }
-        loads = [("SCRIPT", "LOAD", text) for text in texts.values()]
-        answers = await self._wire.connect(loads)
-        _sound(answers)
-        self._digests = {step: answer.decode() for step, answer in zip(texts, answers, strict=True)}
-        while not self.up:
+        while True:
             broken, everything = list(self._broken), self._all_broken
+            reign = ("EVAL", scripts.REIGN, 1, REIGN_KEY, new_epoch(), int(everything))
+            loads = [("SCRIPT", "LOAD", text) for text in _TEXTS.values()]
             keys = [key for address in broken for key in _keys(address.group())]
-            reign = ("EVALSHA", self._digests["REIGN"], 1, REIGN_KEY, new_epoch(), int(everything))
             ended = [("DEL", *keys)] if keys else []
-            _sound(await self._wire.call([reign, *ended]))
+            answers = await self._wire.connect([reign, *loads, *ended])
+            _sound(answers)
+            self._digests = {
+                step: digest.decode() for step, digest in zip(_TEXTS, answers[1:], strict=False)
+            }
             self._broken.difference_update(broken)
             self._all_broken = self._all_broken and not everything
-            self.up = not self._broken and not self._all_broken
+            if not self._broken and not self._all_broken:
+                break
+        self.up = True
         logger.info("history.up")
 
     def _lost(self, error: BaseException) -> None:

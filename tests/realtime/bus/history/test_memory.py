@@ -209,7 +209,7 @@ async def test_live_and_replay_together_are_everything_once(steps):
 
 
 class MemoryMachine(RuleBasedStateMachine):
-    """Whatever happens, who recovers gets all that was said after its position, or a gap; and no gap
+    """Whatever happens, who recovers gets all that was said after its position, or a gap; no gap
     where the bounds would not have it.
     """
 
