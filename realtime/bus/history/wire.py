@@ -102,6 +102,8 @@ async def _has_ended(connection: Any) -> bool:
 async def within_patience(work: Any) -> Any:
     """As `wait_for`, but a process that was stopped gets the time to read what has come."""
     task = asyncio.ensure_future(work)
+    # How it ends is nobody's business once it has been given up.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         for _ in range(TICKS):
             done, _ = await asyncio.wait([task], timeout=TICK_S)
