@@ -117,6 +117,10 @@ AETHER_MESSAGES_PER_S = env.whole("AETHER_MESSAGES_PER_S", 0)  # of one connecti
 NEXUS_JWT_SECRET = env.secret("NEXUS_JWT_SECRET", TRUNKLINE_HOME, generate=EMBEDDED)
 NEXUS_OBSERVERS_PUBLISH = env.flag("NEXUS_OBSERVERS_PUBLISH", True)  # role observer, our viewer
 
+# --- 003 and 004: what a subscriber can recover, of one topic or group (either 0: nothing) -------
+HISTORY_SIZE = env.whole("HISTORY_SIZE", 1000, most=100_000)  # messages
+HISTORY_TTL_S = env.seconds("HISTORY_TTL_S", 300, most=86400)
+
 # --- All protocols -----------------------------------------------------------------------------
 PING_INTERVAL_S = env.seconds("PING_INTERVAL_S", 30, least=0.1)  # PROTOCOLS.md 2.10
 PING_TIMEOUT_S = env.seconds("PING_TIMEOUT_S", 30, least=0.1)  # 30 + 30: dead at 60 s

@@ -17,6 +17,7 @@ import structlog
 
 from realtime import metrics
 from realtime.asking import Asks
+from realtime.bus.history.gate import Gate
 from realtime.bus.hub import Hub
 from realtime.core import events
 from realtime.core.credentials import Credential
@@ -30,6 +31,8 @@ from realtime.core.effects import (
     Join,
     Leave,
     Publish,
+    Record,
+    Recover,
     Send,
     SendText,
     Touch,
@@ -58,6 +61,8 @@ from realtime.memberships import Memberships
 from realtime.neighbours import Arrival, Door, Peer, PeerGone, Services, Timers
 
 logger = structlog.get_logger("gateway")
+
+ROOM_S, ROOM_TIMES = 0.02, 500  # how often it is looked for room for a replay: ten seconds
 
 
 class Connection:
@@ -260,8 +265,36 @@ class Connection:
                     await self._memberships.leave([address])
                 case Publish(targets, event):
                     self._hub.publish(targets, event)
+                case Record(address, event):
+                    self._hub.record(address, event)
+                case Recover():
+                    await self._recover(effect)
                 case _:
                     self._perform_now(effect)
+
+    async def _recover(self, effect: Recover) -> None:
+        """What was missed, at the pace at which the peer reads; then what was held meanwhile."""
+        outcome, gate = await self._memberships.recover(effect.address, effect.since)
+        try:
+            for told in self.protocol.replied(effect.ref, outcome):
+                self._perform_now(told)
+                if not await self._room(gate):
+                    return
+        finally:
+            gate.open()  # a peer that is gone hears nothing any more
+
+    async def _room(self, gate: Gate) -> bool:
+        """Wait until half of what may wait for the peer is free; False when that is not to be."""
+        for _ in range(ROOM_TIMES):
+            if self.phase is Phase.CLOSED:
+                return False
+            if self.queued_bytes <= self.protocol.limits.outbound_max_bytes // 2:
+                return True
+            if gate.overrun:
+                break
+            await asyncio.sleep(ROOM_S)
+        self.slow()
+        return False
 
     def _perform_now(self, effect: Effect) -> None:
         """The effects that need no waiting: all that may come of a delivery."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from realtime.bus.history.gate import Gate
 from realtime.bus.hub import Hub, Member
 from realtime.core import addresses
 from realtime.core.addresses import Address
+from realtime.core.history import Gap, Position, Recovered
 from realtime.core.principal import Principal
 
 EVERYONE = addresses.everyone(addresses.SYSTEM)
@@ -31,6 +33,13 @@ class Memberships:
     async def join(self, address: Address) -> None:
         self._joined[address] = None
         await self._hub.join(address, self._member)
+
+    async def recover(
+        self, address: Address, after: Position | None
+    ) -> tuple[Recovered | Gap, Gate]:
+        """As `Hub.recover`: open the gate when what was missed has been told."""
+        self._joined[address] = None
+        return await self._hub.recover(address, self._member, after)
 
     def join_here(self, *found: Address) -> None:
         """For addresses that only this process or an announcement speaks to."""

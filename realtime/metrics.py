@@ -10,6 +10,10 @@ REFUSALS = Counter("gateway_refusals_total", "Errors told to peers", ["protocol"
 CLOSES = Counter("gateway_closes_total", "Closes that the server began", ["protocol", "code"])
 RUNS = Counter("gateway_runs_total", "Runs ended", ["status"])
 BUS_LOST = Counter("gateway_bus_lost_total", "Live events that the bus could not carry")
+HISTORY_UNNUMBERED = Counter(
+    "gateway_history_unnumbered_total", "Messages to be recorded that Redis may not have kept"
+)
+RECOVERIES = Counter("gateway_recoveries_total", "Recoveries asked for", ["outcome"])
 BUS_UP = Gauge("gateway_bus_up", "1 while the bus answers")
 ANNOUNCED = Counter("gateway_announcements_total", "Announcements heard by this process")
 SERVICE_SECONDS = Histogram(

@@ -23,6 +23,8 @@ from django.conf import settings
 from accounts.services import agent_secrets, pairing, tokens
 from realtime import logtail, metrics
 from realtime.bus import announce, follow
+from realtime.bus.history import history_of
+from realtime.bus.history.keeping import Bounds
 from realtime.bus.hub import Hub
 from realtime.bus.outside import Outside
 from realtime.connection import Connection
@@ -55,7 +57,8 @@ class Node:
         """`dispatches`: whether it leases due commands to agents, of whatever process."""
         self.id = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         layer: Any = get_channel_layer() if settings.REDIS_URL else None
-        self.hub = Hub(layer)
+        bounds = Bounds(settings.HISTORY_SIZE, settings.HISTORY_TTL_S)
+        self.hub = Hub(layer, history_of(bounds, settings.REDIS_URL, layer))
         self.runs = Runs(self.hub, self.hear)
         self.showing = Showing(self.hub)
         self.services = Dispatch(node=self.id, runs=self.runs, showing=self.showing)

@@ -55,6 +55,16 @@ class PubSubLayer(RedisPubSubChannelLayer):
             raise
         return name
 
+    def frame(self, group: str, message: dict[str, Any]) -> tuple[str, bytes]:
+        """The Redis channel of `group`, and `message` as `group_send` would publish it there."""
+        return self._get_layer()._get_group_channel_name(group), self.serialize(message)
+
+    async def hears(self, group: str, within_s: float) -> bool:
+        """Whether the subscription of `group` is confirmed by Redis, or will be in time."""
+        layer = self._get_layer()
+        channel = layer._get_group_channel_name(group)
+        return await layer._get_shard(channel).confirmed(channel, within_s)
+
     async def drop_subscription(self) -> None:
         """Cut the subscribing connections: they come back, and `on_resubscribe` is called."""
         for shard in self._get_layer()._shards:
@@ -67,8 +77,23 @@ class _NoticingPubSub(PubSub):
     def __init__(self, pool: aioredis.ConnectionPool, resubscribed: Callable[[], None]) -> None:
         super().__init__(pool)
         self._resubscribed = resubscribed
+        self.confirmed: set[str] = set()
+        self.waiting: dict[str, asyncio.Event] = {}
+
+    async def handle_message(self, response: Any, ignore_subscribe_messages: bool = False) -> Any:
+        kind, channel = ("", "")
+        if isinstance(response, list):
+            kind, channel = (_text(part) for part in response[:2])
+        if kind == "subscribe":
+            self.confirmed.add(channel)
+            if channel in self.waiting:
+                self.waiting[channel].set()
+        elif kind == "unsubscribe":
+            self.confirmed.discard(channel)
+        return await super().handle_message(response, ignore_subscribe_messages)
 
     async def on_connect(self, connection: Any) -> None:
+        self.confirmed.clear()
         await super().on_connect(connection)
         self._resubscribed()
 
@@ -88,6 +113,20 @@ class _Shard(RedisSingleShardConnection):
 
     async def unsubscribe(self, channel: str) -> None:
         await asyncio.wait_for(super().unsubscribe(channel), TIMEOUT_S)
+
+    async def confirmed(self, channel: str, within_s: float) -> bool:
+        """Whether Redis has confirmed this subscription, or does so in time."""
+        pubsub = self._pubsub
+        if pubsub is None or channel in pubsub.confirmed:
+            return pubsub is not None
+        said = pubsub.waiting.setdefault(channel, asyncio.Event())
+        try:
+            await asyncio.wait_for(said.wait(), within_s)
+        except TimeoutError:
+            return False
+        finally:
+            pubsub.waiting.pop(channel, None)
+        return True
 
     def _ensure_redis(self) -> None:
         if self._pubsub is None:
@@ -128,3 +167,7 @@ class _Shard(RedisSingleShardConnection):
                     logger.warning("bus.receive_failed", error=type(error).__name__)
                 failing = True
                 await asyncio.sleep(RETRY_S)
+
+
+def _text(part: Any) -> str:
+    return part.decode(errors="replace") if isinstance(part, bytes) else str(part)

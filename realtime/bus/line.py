@@ -33,7 +33,7 @@ _LOST = (RedisError, OSError, asyncio.TimeoutError)
 
 
 class Layer(Interface):
-    """What a line needs of a Channels layer; the last two are our own (`realtime.bus.layer`)."""
+    """What a line needs of a Channels layer; the last three are our own (`realtime.bus.layer`)."""
 
     async def new_channel(self, prefix: str) -> str: ...
     async def group_add(self, group: str, channel: str) -> None: ...
@@ -45,13 +45,20 @@ class Layer(Interface):
     on_resubscribe: Callable[[], None] | None
 
     async def drop_subscription(self) -> None: ...
+    async def hears(self, group: str, within_s: float) -> bool: ...
 
 
 class Line:
-    """`deliver` is the hub's. Belongs to one event loop."""
+    """`deliver` is the hub's, `recorded` its history's. Belongs to one event loop."""
 
-    def __init__(self, layer: Layer, deliver: Callable[[Sequence[Address], Event], None]) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        deliver: Callable[[Sequence[Address], Event], None],
+        recorded: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
         self.up = False
+        self._recorded = recorded
         self._layer = layer
         self._deliver = deliver
         self._origin = secrets.token_hex(8)
@@ -115,6 +122,15 @@ class Line:
         elif address not in self._wanted and address in self._subscribed:
             await self._layer.group_discard(address.group(), self._channel)
             self._subscribed.discard(address)
+
+    async def listens(self, address: Address) -> bool:
+        """Whether Redis has said that whatever is published to `address` comes here from now on.
+
+        `subscribe` returns when it has been asked: enough for who wants to hear what comes next.
+        """
+        if not self.up or address not in self._subscribed:
+            return False
+        return await self._layer.hears(address.group(), 2 * TIMEOUT_S)
 
     # --- sending ---
 
@@ -240,6 +256,8 @@ class Line:
         kind = message.get("type")
         if kind == "hub.echo":
             self._echoed = time.monotonic()
+        if kind == "hub.recorded" and self._recorded is not None:
+            self._recorded(message)
         if kind != "hub.event" or message["origin"] == self._origin:
             return
         if len(message["addresses"]) > 1:  # it comes once for each address; deliver it once

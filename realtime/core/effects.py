@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from realtime.core.addresses import Address
 from realtime.core.credentials import Credential
 from realtime.core.events import Event
+from realtime.core.history import Position
 from realtime.core.operations import Operation
 
 
@@ -42,6 +43,18 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class Recover:
+    """Join `address`, and get what was recorded there after `since`; None: where it is now.
+
+    `Protocol.replied(ref, Recovered(…) | Gap(…))` comes first, then what is said live.
+    """
+
+    address: Address
+    since: Position | None = None
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     address: Address
 
@@ -51,6 +64,14 @@ class Publish:
     """Tell everyone at the addresses now; at most once, nothing stored."""
 
     addresses: Sequence[Address]
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """As Publish, numbered and kept for a while, so that it can be recovered."""
+
+    address: Address
     event: Event
 
 
@@ -89,6 +110,18 @@ class WaitFor:
 
 
 Effect = (
-    Send | SendText | Close | Touch | Join | Leave | Publish | Authenticate | Call | Ask | WaitFor
+    Send
+    | SendText
+    | Close
+    | Touch
+    | Join
+    | Recover
+    | Leave
+    | Publish
+    | Record
+    | Authenticate
+    | Call
+    | Ask
+    | WaitFor
 )
 Effects = Sequence[Effect]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from realtime.core.history import Position
+
 
 @dataclass(slots=True)
 class Event:
@@ -15,6 +17,7 @@ class Event:
     streamed chunk never overtakes the committed `run.started` that it belongs to.
     `texts` caches the rendering of each protocol: one encoding per process, whatever the audience.
     `verdicts` caches what filters say of it.
+    `position` is its place in the history of the address where it was recorded (`Hub.record`).
     """
 
     name: str
@@ -22,6 +25,7 @@ class Event:
     after: int = 0
     texts: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     verdicts: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
+    position: Position | None = None
 
     def rendered(self, key: str, render: Callable[[], str]) -> str:
         """The text under `key`, made by `render` the first time."""

@@ -1,0 +1,97 @@
+"""Gate: joins what is replayed with what is said meanwhile, without a gap and without a double."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from realtime.core.events import Event
+from realtime.core.history import EPOCH, MISSED, OVERRUN, Gap, Position, Recovered
+
+Member = Callable[[Event], None]
+
+MAX_HELD = 2_000  # events held while a peer recovers
+
+
+class Gate:
+    """Stands at an address in the place of `member`, as whom it passes for everyone who looks.
+
+    Holds what is said live from the moment of joining; `settle` compares it with what was
+    recovered; `open` lets it go, without what was replayed. Then it lets everything pass, except
+    what the bus brings later than the replay did, and calls `done` when that has come to its end.
+    """
+
+    __slots__ = ("_after", "_done", "_held", "_open", "_overrun", "member")
+
+    def __init__(self, member: Member, done: Callable[[Gate], None]) -> None:
+        self.member = member
+        self._done = done
+        self._held: deque[Event] = deque()
+        self._overrun = False
+        self._open = False
+        self._after: Position | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return self.member == (other.member if isinstance(other, Gate) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.member)
+
+    @property
+    def overrun(self) -> bool:
+        """Whether more was said than can be held."""
+        return self._overrun
+
+    def __call__(self, event: Event) -> None:
+        if self._open:
+            self._pass(event)
+            return
+        self._held.append(event)
+        if len(self._held) > MAX_HELD:
+            self._held.popleft()
+            self._overrun = True
+
+    def settle(self, outcome: Recovered | Gap) -> Recovered | Gap:
+        """`outcome`, or the gap that it is together with what is held."""
+        self._after = outcome.position
+        hole = self._hole(outcome.position)
+        if not hole:
+            return outcome
+        numbered = [event.position for event in self._held if event.position is not None]
+        self._held = deque(event for event in self._held if event.position is None)
+        self._after, self._overrun = None, False
+        reason = outcome.reason if isinstance(outcome, Gap) else hole
+        return Gap(reason, numbered[-1] if numbered else None)
+
+    def _hole(self, last: Position | None) -> str:
+        """Why what is held does not follow on `last`; "" when it does."""
+        if self._overrun:
+            return OVERRUN
+        for event in self._held:
+            at = event.position
+            if at is None or last is None:
+                continue
+            if at.epoch != last.epoch:
+                return EPOCH
+            if at.offset > last.offset + 1:
+                return MISSED
+            last = max(last, at)
+        return ""
+
+    def open(self) -> None:
+        """Let go what was held, in order."""
+        self._open = True
+        if self._after is None or not self._after.offset:
+            self._done(self)  # nothing was replayed that could come again
+        while self._held:
+            self._pass(self._held.popleft())
+
+    def _pass(self, event: Event) -> None:
+        at, after = event.position, self._after
+        if at is None or after is None or at.epoch != after.epoch:
+            self.member(event)
+        elif at.offset >= after.offset:
+            self._after = None
+            self._done(self)  # the bus has caught up: from here on nobody stands in between
+            if at != after:
+                self.member(event)

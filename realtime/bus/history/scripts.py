@@ -1,0 +1,97 @@
+"""The Lua scripts of `streams`: each is one step for Redis, so that nobody sees half of it.
+
+KEYS: 1 what is known of the address (a hash), 2 its messages (a stream), 3 the reign.
+
+The reign is a text that changes whenever Redis may have lost something: at a restart, even with
+data from a disk, and at a change of the primary (both have another `run_id`), and when a process
+says so. An epoch of another reign has ended. A stream's ids are `<offset>-<milliseconds>`.
+"""
+
+from __future__ import annotations
+
+EPOCH_BYTES = 16
+
+# ARGV: 1 another reign, should one be due; 2 "1": it is due whatever Redis says of itself.
+REIGN = """
+local run = redis.call('INFO', 'server'):match('run_id:(%w+)')
+local reign = redis.call('GET', KEYS[1])
+if ARGV[2] == '1' or not reign or reign:sub(1, #run) ~= run then
+  reign = run .. ARGV[1]
+  redis.call('SET', KEYS[1], reign)
+end
+return reign
+"""
+
+_KNOWN = """
+local reign = redis.call('GET', KEYS[3])
+if not reign then
+  reign = redis.call('INFO', 'server'):match('run_id:(%w+)') .. ARGV[1]
+  redis.call('SET', KEYS[3], reign)
+end
+local known = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'first', 'bytes', 'reign')
+local epoch, offset = known[1], tonumber(known[2])
+local first, bytes = tonumber(known[3]), tonumber(known[4])
+if not epoch or known[5] ~= reign then
+  epoch, offset, first, bytes = ARGV[1], 0, 1, 0
+  redis.call('DEL', KEYS[2])
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+_REMEMBER = """
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', offset, 'first', first, 'bytes', bytes,
+  'reign', reign)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+"""
+
+# ARGV: 1 an epoch, should one begin; 2 how long messages are kept, 3 how long an idle epoch is, in
+# ms; 4 messages and 5 bytes to keep; 6 the channel; 7 the message, packed but for its position.
+APPEND = (
+    _KNOWN
+    + """
+offset = offset + 1
+bytes = bytes + #ARGV[7]
+redis.call('XADD', KEYS[2], string.format('%.0f-%.0f', offset, now), 'm', ARGV[7])
+while first <= offset and (offset - first >= tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do
+  local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+  if not oldest then
+    bytes, first = 0, offset + 1
+    break
+  end
+  redis.call('XDEL', KEYS[2], oldest[1])
+  bytes = bytes - #oldest[2][2]
+  first = first + 1
+end
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+"""
+    + _REMEMBER
+    + """
+redis.call('PUBLISH', ARGV[6], ARGV[7] .. '\\176' .. epoch .. '\\207' .. struct.pack('>I8', offset))
+return {epoch, offset}
+"""
+)
+
+# ARGV: 1 to 3 as above; 4 and 5 the epoch and the offset that somebody has; no epoch: from now on.
+SINCE = (
+    _KNOWN
+    + _REMEMBER
+    + """
+local after = tonumber(ARGV[5])
+if ARGV[4] == '' then return {epoch, offset, ''} end
+if ARGV[4] ~= epoch then return {epoch, offset, 'epoch'} end
+if after > offset then return {epoch, offset, 'future'} end
+if after == offset then return {epoch, offset, ''} end
+if after + 1 < first then return {epoch, offset, 'trimmed'} end
+local missed = redis.call('XRANGE', KEYS[2], string.format('%.0f-0', after + 1), '+')
+if #missed ~= offset - after then return {epoch, offset, 'expired'} end
+local answer = {epoch, offset, ''}
+for number, entry in ipairs(missed) do
+  local at, said = entry[1]:match('^(%d+)-(%d+)$')
+  if now - tonumber(said) > tonumber(ARGV[2]) then return {epoch, offset, 'expired'} end
+  if tonumber(at) ~= after + number then return {epoch, offset, 'trimmed'} end
+  answer[3 + number] = entry[2][2]
+end
+return answer
+"""
+)

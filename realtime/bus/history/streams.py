@@ -1,0 +1,381 @@
+"""Streams: the history that all processes share, in Redis.
+
+One script numbers, keeps, trims and publishes: so every process hears the same numbers in the same
+order, its own messages like those of others. What Redis may not have done is said here without a
+number, and the address begins a new epoch as soon as Redis answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from realtime import metrics
+from realtime.bus.history import scripts
+from realtime.bus.history.keeping import Bounds, Hears, Placed, Tell, new_epoch
+from realtime.bus.history.wire import (
+    ENDED,
+    LOST,
+    TICK_S,
+    TICKS,
+    Command,
+    Stale,
+    Wire,
+    within_patience,
+)
+from realtime.core.addresses import Address
+from realtime.core.events import Event
+from realtime.core.history import AWAY, EPOCH, Gap, Position, Recovered
+
+logger = structlog.get_logger("gateway")
+
+REIGN_KEY = "gw.history"
+RETRY_S = 0.5
+BATCH = 256  # messages in one exchange with Redis
+BATCH_BYTES = 1024 * 1024
+MAX_BACKLOG = 20_000  # messages waiting to be sent, or for Redis
+MAX_BACKLOG_BYTES = 64 * 1024 * 1024
+MAX_BROKEN = 10_000  # addresses; with more, all begin a new epoch
+
+# The end of a packed message: its position, which the script writes anew.
+_NO_EPOCH = "0" * scripts.EPOCH_BYTES
+_NOWHERE = (_NO_EPOCH, 2**63)
+_TAIL = msgspec.msgpack.encode(_NOWHERE)[1:]
+
+Frame = Callable[[str, dict[str, Any]], tuple[str, bytes]]
+_Step = Literal["append", "since"]
+_TEXTS: dict[_Step, str] = {"append": scripts.APPEND, "since": scripts.SINCE}
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A message of this process that has not come back on the bus."""
+
+    address: Address
+    event: Event
+    placed: Placed | None
+    channel: str
+    packed: bytes
+    position: Position | None = None  # once Redis has answered
+    waits: int = 0  # ticks since then
+
+
+class Streams:
+    """`frame` says on which channel of the bus a group is, and packs a message for it."""
+
+    def __init__(self, url: str, bounds: Bounds, *, frame: Frame) -> None:
+        self.up = False
+        self._wire = Wire(url)
+        self._bounds = bounds
+        self._frame = frame
+        self._origin = secrets.token_hex(8)
+        self._sent = 0
+        self._outgoing: deque[int] = deque()
+        self._pending: dict[int, _Pending] = {}  # by number, in order
+        self._bytes = 0  # of what is pending
+        self._broken: set[Address] = set()  # where something was said without a number
+        self._all_broken = False
+        self._something = asyncio.Event()
+        self._opening = asyncio.Lock()
+        self._echoes = 0  # of own messages, heard on the bus
+        self._floors: dict[Address, Position] = {}  # said here before the bus brought it
+        self._digests: dict[_Step, str] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def attach(self, deliver: Tell, publish: Tell, hears: Hears) -> None:
+        self._deliver, self._publish, self._hears = deliver, publish, hears
+
+    async def start(self) -> None:
+        _, packed = self._frame("", {"at": _NOWHERE})
+        if not packed.endswith(_TAIL):
+            raise ValueError("a history in Redis needs a channel layer that packs with msgpack")
+        with contextlib.suppress(*LOST):
+            await self._open()
+        self._tasks = [asyncio.create_task(loop()) for loop in (self._send, self._watch)]
+
+    async def stop(self) -> None:
+        if self.up and self._outgoing:  # what was said just before leaving is heard by the others
+            with contextlib.suppress(*LOST):
+                await within_patience(self._flush())
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._wire.close()
+
+    # --- saying ---
+
+    def record(self, address: Address, event: Event, placed: Placed | None = None) -> None:
+        if self.up and (len(self._pending) >= MAX_BACKLOG or self._bytes >= MAX_BACKLOG_BYTES):
+            self._lost(OverflowError())
+        if not self.up:
+            self._say_unnumbered(address, event, placed)
+            return
+        self._sent += 1
+        message = {
+            "type": "hub.recorded",
+            "origin": self._origin,
+            "number": self._sent,
+            "address": address.pack(),
+            "event": event.pack(),
+            "at": _NOWHERE,
+        }
+        channel, packed = self._frame(address.group(), message)
+        pending = _Pending(address, event, placed, channel, packed[: -len(_TAIL)])
+        self._pending[self._sent] = pending
+        self._bytes += len(packed)
+        self._outgoing.append(self._sent)
+        self._something.set()
+
+    def _say_unnumbered(
+        self, address: Address, event: Event, placed: Placed | None, *, everywhere: bool = True
+    ) -> None:
+        self._break(address)
+        tell = self._publish if everywhere else self._deliver
+        tell([address], event)
+        if placed is not None:
+            placed(None)
+
+    def _break(self, address: Address) -> None:
+        self._broken.add(address)
+        if len(self._broken) > MAX_BROKEN:
+            self._broken.clear()
+            self._all_broken = True
+
+    async def _send(self) -> None:
+        while True:
+            if not self.up:
+                await asyncio.sleep(RETRY_S)
+                with contextlib.suppress(*LOST):
+                    async with self._opening:
+                        await self._open()
+                continue
+            await self._something.wait()
+            self._something.clear()
+            try:
+                await self._flush()
+            except LOST as error:
+                self._lost(error)
+            except Exception as error:  # whatever it is must not end the sender
+                logger.exception("history.send_failed")
+                self._lost(error)
+
+    async def _flush(self) -> None:
+        while self._outgoing and self.up:
+            numbers = list(self._next_batch())
+            batch = [self._pending[number] for number in numbers]
+            commands = [
+                self._run("append", pending.address, pending.channel, pending.packed)
+                for pending in batch
+            ]
+            try:
+                answers = await self._wire.call(commands)
+            except Stale:
+                self._outgoing.extendleft(reversed(numbers))
+                await self._reopen()
+                continue
+            refused = False
+            for number, answer in zip(numbers, answers, strict=True):
+                refused |= isinstance(answer, Exception)
+                self._answered(number, answer)
+            if refused:  # the address begins a new epoch before the next message
+                self._lost(ConnectionError("refused"))
+
+    def _next_batch(self) -> Iterable[int]:
+        size = 0
+        for _ in range(BATCH):
+            if not self._outgoing or size > BATCH_BYTES:
+                return
+            number = self._outgoing.popleft()
+            if number in self._pending:  # else it has been said without its number meanwhile
+                size += len(self._pending[number].packed)
+                yield number
+
+    def _answered(self, number: int, answer: Any) -> None:
+        """Redis has kept and published it, or refused to."""
+        pending = self._pending.get(number)
+        if pending is None:  # it is here already
+            return
+        if isinstance(answer, Exception):
+            logger.warning("history.refused", error=str(answer)[:200])
+            self._forget(number)
+            self._say_unnumbered(pending.address, pending.event, pending.placed)
+            return
+        pending.position = Position(answer[0].decode(), answer[1])
+        if not self._hears([pending.address]):  # nor will the bus bring it
+            self._end(number, pending.position)
+
+    def _run(self, step: _Step, address: Address, *last: str | bytes | int) -> Command:
+        name, bounds = address.group(), self._bounds
+        given: tuple[str | bytes | int, ...] = (new_epoch(), _ms(bounds.ttl_s), _ms(bounds.epoch_s))
+        if step == "append":
+            given = (*given, bounds.size, bounds.max_bytes)
+        keys = (*_keys(name), REIGN_KEY)
+        return ("EVALSHA", self._digests[step], len(keys), *keys, *given, *last)
+
+    # --- hearing ---
+
+    def arrived(self, message: dict[str, Any]) -> None:
+        epoch, offset = message["at"]
+        position = Position(str(epoch), int(offset))
+        if message["origin"] == self._origin:
+            self._echoes += 1
+            self._end(message["number"], position)
+            return
+        address = Address.unpack(message["address"])
+        if not self._floors or not self._is_late(address, position):
+            event = Event.unpack(message["event"])
+            event.position = position
+            self._deliver([address], event)
+
+    def _is_late(self, address: Address, position: Position) -> bool:
+        """Whether what follows it has been said here already; nobody gets it afterwards."""
+        floor = self._floors.get(address)
+        if floor is None:
+            return False
+        if floor.epoch == position.epoch and position.offset <= floor.offset:
+            return True
+        del self._floors[address]
+        return False
+
+    def _end(self, number: int, position: Position) -> None:
+        pending = self._forget(number)
+        if pending is None:  # it was said without its number, or did not wait for the bus
+            return
+        pending.event.position = position
+        if not self._floors or not self._is_late(pending.address, position):
+            self._deliver([pending.address], pending.event)
+        if pending.placed is not None:
+            pending.placed(position)
+
+    def _forget(self, number: int) -> _Pending | None:
+        pending = self._pending.pop(number, None)
+        if pending is not None:
+            self._bytes -= len(pending.packed) + len(_TAIL)
+        return pending
+
+    # --- recovering ---
+
+    async def since(self, address: Address, position: Position | None) -> Recovered | Gap:
+        if not self.up:
+            return Gap(AWAY)
+        epoch, offset = position or ("", 0)
+        # A peer that goes away while it asks must not take the connection with it.
+        answer = await asyncio.shield(
+            asyncio.ensure_future(self._ask(self._run("since", address, epoch, offset)))
+        )
+        if isinstance(answer, Exception):
+            logger.warning("history.refused", error=str(answer)[:200])
+            return Gap(AWAY)
+        if address in self._broken:  # something was said without a number meanwhile
+            return Gap(EPOCH)
+        found, last, reason, *packed = answer
+        here = Position(found.decode(), last)
+        if reason:
+            return Gap(reason.decode(), here)
+        events = [
+            Event.unpack(msgspec.msgpack.decode(message + _TAIL)["event"]) for message in packed
+        ]
+        for number, event in enumerate(events, offset + 1):
+            event.position = Position(here.epoch, number)
+        return Recovered(events, here)
+
+    async def _ask(self, command: Command) -> Any:
+        try:
+            try:
+                (answer,) = await self._wire.call([command])
+            except ENDED:  # asking twice does no harm
+                await self._reopen()
+                (answer,) = await self._wire.call([command])
+        except LOST as error:
+            self._lost(error)
+            return error
+        return answer
+
+    # --- loss and return ---
+
+    async def _reopen(self) -> None:
+        """A new connection in place of one that has ended, as idle ones may. Raises one of LOST."""
+        async with self._opening:
+            if not self._wire.open:
+                await self._open()
+
+    async def _open(self) -> None:
+        while True:
+            broken, everything = list(self._broken), self._all_broken
+            reign = ("EVAL", scripts.REIGN, 1, REIGN_KEY, new_epoch(), int(everything))
+            loads = [("SCRIPT", "LOAD", text) for text in _TEXTS.values()]
+            keys = [key for address in broken for key in _keys(address.group())]
+            ended = [("DEL", *keys)] if keys else []
+            answers = await self._wire.connect([reign, *loads, *ended])
+            _sound(answers)
+            self._digests = {
+                step: digest.decode() for step, digest in zip(_TEXTS, answers[1:], strict=False)
+            }
+            self._broken.difference_update(broken)
+            self._all_broken = self._all_broken and not everything
+            if not self._broken and not self._all_broken:
+                break
+        self.up = True
+        logger.info("history.up")
+
+    def _lost(self, error: BaseException) -> None:
+        """Say here what Redis may have done, everywhere what it has not heard of, unnumbered."""
+        if not self.up:
+            return
+        self.up = False
+        self._something.set()
+        logger.warning("history.down", error=type(error).__name__)
+        unsent = set(self._outgoing)
+        self._outgoing.clear()
+        for number, pending in list(self._pending.items()):
+            if pending.position is not None:
+                continue  # Redis has it: the bus may still bring it
+            self._forget(number)
+            metrics.HISTORY_UNNUMBERED.inc()
+            self._say_unnumbered(
+                pending.address, pending.event, pending.placed, everywhere=number in unsent
+            )
+
+    async def _watch(self) -> None:
+        """What Redis has published and the bus does not bring is said here with its number: an ear
+        that has gone deaf must not silence a process for itself.
+        """
+        while True:
+            echoes = self._echoes
+            await asyncio.sleep(TICK_S)
+            patience = TICKS if self._echoes == echoes else 5 * TICKS
+            late: list[tuple[int, Address, Position]] = []
+            for number, pending in self._pending.items():
+                if pending.position is not None:
+                    pending.waits += 1
+                    if pending.waits > patience:
+                        late.append((number, pending.address, pending.position))
+            if late:
+                logger.warning("history.deaf", messages=len(late))
+            for number, address, position in late:
+                self._end(number, position)
+                self._floors[address] = position
+            while len(self._floors) > MAX_BROKEN:
+                del self._floors[next(iter(self._floors))]
+
+
+def _keys(name: str) -> tuple[str, str]:
+    return f"{REIGN_KEY}.{name}", f"{REIGN_KEY}.{name}.said"
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _sound(answers: Iterable[Any]) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer

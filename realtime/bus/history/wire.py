@@ -1,0 +1,114 @@
+"""Wire: one connection to Redis that never says a command twice.
+
+redis-py's clients repeat what may have been done already, and a message appended twice has two
+offsets. Here a batch is written at once, its answers are read in order, and whatever goes wrong
+ends the connection: the next one begins by asking what Redis it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from redis import asyncio as aioredis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+TICKS, TICK_S = 4, 0.5  # the patience: in ticks, since a process that was stopped has slept one
+LOST = (RedisError, OSError, asyncio.TimeoutError)
+ENDED = (RedisConnectionError, ConnectionError)  # an answer cannot come any more
+
+Command = Sequence[str | bytes | int]
+
+
+class Stale(ConnectionError):
+    """The connection had ended before: nothing has been written."""
+
+
+class Wire:
+    def __init__(self, url: str) -> None:
+        self._pool = aioredis.ConnectionPool.from_url(
+            url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=TICKS * TICK_S
+        )
+        self._connection: Any = None
+        self._client = 0  # what Redis calls this connection
+        self._turn = asyncio.Lock()
+
+    @property
+    def open(self) -> bool:
+        return self._connection is not None
+
+    async def connect(self, hello: Sequence[Command]) -> list[Any]:
+        """A new connection, and its answers to `hello`, which comes before anything else. Raises
+        one of LOST. What the old one had written and Redis has not read will not be done.
+        """
+        async with self._turn:
+            await self.close()
+            connection = self._pool.make_connection()
+            old = [("CLIENT", "KILL", "ID", self._client)] if self._client else []
+            try:
+                await within_patience(connection.connect())
+                first = [*old, ("CLIENT", "ID"), *hello]
+                answers = await within_patience(self._exchange(connection, first))
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
+            self._connection, client = connection, answers[len(old)]
+            self._client = client if isinstance(client, int) else 0
+            return answers[len(old) + 1 :]
+
+    async def call(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers, in order, a refused command's as its exception.
+
+        Raises Stale, or one of LOST.
+        """
+        async with self._turn:
+            connection = self._connection
+            if connection is None or await _has_ended(connection):
+                await self.close()
+                raise Stale
+            try:
+                return await within_patience(self._exchange(connection, commands))
+            except BaseException:  # also when cancelled: half an answer may be on its way
+                await self.close()
+                raise
+
+    async def _exchange(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+        await connection.send_packed_command(connection.pack_commands(commands))
+        answers = []
+        for _ in commands:
+            try:
+                answers.append(await connection.read_response())
+            except ResponseError as error:
+                answers.append(error)
+        return answers
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+
+async def _has_ended(connection: Any) -> bool:
+    try:  # Redis says nothing unasked, except goodbye
+        return bool(await connection.can_read_destructive())
+    except LOST:
+        return True
+
+
+async def within_patience(work: Any) -> Any:
+    """As `wait_for`, but a process that was stopped gets the time to read what has come."""
+    task = asyncio.ensure_future(work)
+    # How it ends is nobody's business once it has been given up.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        for _ in range(TICKS):
+            done, _ = await asyncio.wait([task], timeout=TICK_S)
+            if done:
+                return task.result()
+    finally:
+        task.cancel()
+    raise TimeoutError

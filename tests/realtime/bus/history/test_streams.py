@@ -1,0 +1,416 @@
+"""The history that processes share, on a real Redis: two hubs are two processes, with lines of
+their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+import pytest
+from redis import Redis as Client
+
+from realtime.bus.history import history_of, streams, wire
+from realtime.bus.history.keeping import Bounds
+from realtime.bus.hub import Hub
+from realtime.bus.layer import PubSubLayer
+from realtime.core import addresses
+from realtime.core.events import Event
+from realtime.core.history import (
+    AWAY,
+    EPOCH,
+    EXPIRED,
+    FUTURE,
+    MISSED,
+    TRIMMED,
+    Gap,
+    Position,
+    Recovered,
+)
+from tests.doubles import until
+
+pytestmark = pytest.mark.redis
+
+TEAM, OTHER = addresses.topic("nexus:a", "team ü"), addresses.topic("nexus:a", "other")
+
+
+class Subscriber:
+    """Goes, and comes back to recover; keeps what a client would have at the end."""
+
+    def __init__(self, hub):
+        self.hub = hub
+        self.last = None
+        self.heard = []
+        self.gaps = []
+
+    def hear(self, event):
+        at = event.position
+        if at is not None and self.last is not None:
+            follows = (self.last.epoch, self.last.offset + 1)
+            if at != follows:
+                self.gaps.append((self.last, at))
+        self.last = at or self.last
+        self.heard.append(event.data["text"])
+
+    async def come(self, hub=None):
+        self.hub = hub or self.hub
+        outcome, gate = await self.hub.recover(TEAM, self.hear, self.last)
+        if isinstance(outcome, Recovered):
+            for event in outcome.events:
+                self.hear(event)
+        else:
+            self.gaps.append(outcome.reason)
+        self.last = outcome.position or self.last
+        gate.open()
+        return outcome
+
+    async def go(self):
+        await self.hub.leave(TEAM, self.hear)
+
+
+def say(hub, *texts, address=TEAM):
+    for text in texts:
+        hub.record(address, Event("said", {"text": text}))
+
+
+async def a_hub(url, **bounds):
+    layer = PubSubLayer(hosts=[url])
+    hub = Hub(layer, history_of(Bounds(**bounds), url, layer))
+    await hub.start()
+    return hub
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The same patience in shorter ticks."""
+    monkeypatch.setattr(wire, "TICK_S", 0.1)
+    monkeypatch.setattr(streams, "TICK_S", 0.1)
+
+
+@pytest.fixture
+async def fleet(redis_service):
+    """`await fleet(**bounds)`: a new process."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(**bounds):
+            hub = await a_hub(redis_service.url, **bounds)
+            stack.push_async_callback(hub.stop)
+            return hub
+
+        yield start
+
+
+@pytest.fixture
+def redis(redis_service):
+    with Client.from_url(redis_service.url) as client:
+        yield client
+
+
+async def test_every_process_hears_the_same_numbers_in_the_same_order(fleet):
+    here, there = await fleet(), await fleet()
+    one, two = Subscriber(here), Subscriber(there)
+    await one.come()
+    await two.come()
+    for number in range(100):
+        say(here, f"here {number}")
+        say(there, f"there {number}")
+        if not number % 10:
+            await asyncio.sleep(0)
+    await until(lambda: len(one.heard) == len(two.heard) == 200)
+    assert one.heard == two.heard
+    assert one.gaps == two.gaps == []
+    assert one.last == two.last
+    assert one.last.offset == 200
+
+
+async def test_two_event_loops_append_to_one_address(fleet, redis_service):
+    here, count = await fleet(), 500
+    subscriber = Subscriber(here)
+    await subscriber.come()
+
+    async def elsewhere():
+        hub = await a_hub(redis_service.url)
+        places = [await hub.append(TEAM, Event("said", {"text": "b"})) for _ in range(count)]
+        await hub.stop()
+        assert [place.offset for place in places] == sorted(place.offset for place in places)
+
+    thread = threading.Thread(target=lambda: asyncio.run(elsewhere()))
+    thread.start()
+    for _ in range(count):
+        await here.append(TEAM, Event("said", {"text": "a"}))
+    await until(lambda: len(subscriber.heard) == 2 * count, 20)
+    thread.join(10)
+    assert subscriber.gaps == []
+    assert sorted(subscriber.heard) == ["a"] * count + ["b"] * count
+
+
+async def test_what_was_missed_is_recovered_in_another_process(fleet):
+    here, there = await fleet(), await fleet()
+    subscriber = Subscriber(here)
+    await subscriber.come()
+    say(here, "a")
+    await until(lambda: subscriber.heard == ["a"])
+    await subscriber.go()
+    say(here, "b", "💙")
+    await until(lambda: not here.history._pending)
+    outcome = await subscriber.come(there)
+    assert isinstance(outcome, Recovered)
+    say(there, "d")
+    await until(lambda: subscriber.heard == ["a", "b", "💙", "d"])
+    assert subscriber.gaps == []
+
+
+async def test_a_publisher_learns_the_number_with_and_without_members(fleet):
+    hub = await fleet()
+    alone = await hub.append(TEAM, Event("said", {"text": "a"}))
+    await Subscriber(hub).come()
+    assert await hub.append(TEAM, Event("said", {"text": "b"})) == (alone.epoch, 2)
+
+
+async def test_more_messages_or_bytes_than_are_kept_are_a_gap(fleet):
+    hub = await fleet(size=3, max_bytes=1000)
+    places = [await hub.append(TEAM, Event("said", {"text": str(n)})) for n in range(6)]
+    assert await hub.since(TEAM, places[1]) == Gap(TRIMMED, places[-1])
+    outcome = await hub.since(TEAM, places[2])
+    assert [event.data["text"] for event in outcome.events] == ["3", "4", "5"]
+    assert [event.position for event in outcome.events] == places[3:]
+    large = await hub.append(TEAM, Event("said", {"text": "x" * 700}))
+    assert (await hub.since(TEAM, places[3])).reason == TRIMMED
+    assert isinstance(await hub.since(TEAM, places[4]), Recovered)
+    larger = await hub.append(TEAM, Event("said", {"text": "x" * 1500}))
+    assert (await hub.since(TEAM, large)).reason == TRIMMED
+    assert isinstance(await hub.since(TEAM, larger), Recovered)
+
+
+async def test_what_redis_keeps_of_an_address_is_bounded(fleet, redis):
+    hub = await fleet(size=10)
+    for number in range(200):
+        say(hub, str(number))
+    await until(lambda: not hub.history._pending)
+    _, key = streams._keys(TEAM.group())
+    assert redis.xlen(key) == 10
+    assert 0 < redis.pttl(key) <= 300_000
+    assert all(redis.pttl(name) > 0 for name in redis.keys("gw.history.*"))
+
+
+async def test_what_is_too_old_is_a_gap(fleet):
+    hub = await fleet(ttl_s=0.2)
+    here = (await hub.since(TEAM, None)).position
+    await hub.append(TEAM, Event("said", {"text": "a"}))
+
+    async def reason():
+        outcome = await hub.since(TEAM, here)
+        return outcome.reason if isinstance(outcome, Gap) else ""
+
+    async with asyncio.timeout(5):
+        while not await reason():
+            await asyncio.sleep(0.02)
+    assert await reason() == EXPIRED
+    last = await hub.append(TEAM, Event("said", {"text": "b"}))
+    assert await reason() == EXPIRED, "also when newer messages are there"
+    assert isinstance(await hub.since(TEAM, Position(last.epoch, 1)), Recovered)
+
+
+async def test_another_epoch_and_an_offset_nobody_has_had_are_gaps(fleet):
+    hub = await fleet()
+    here = await hub.append(TEAM, Event("said", {"text": "a"}))
+    assert await hub.since(TEAM, Position("f" * 16, 1)) == Gap(EPOCH, here)
+    assert await hub.since(TEAM, Position(here.epoch, 2)) == Gap(FUTURE, here)
+
+
+@pytest.mark.parametrize("lost", ["both", "known", "said", "reign", "everything"])
+async def test_whatever_redis_has_lost_is_a_gap(fleet, redis, lost):
+    hub = await fleet()
+    here = (await hub.since(TEAM, None)).position
+    say(hub, "a", "b")
+    await hub.append(TEAM, Event("said", {"text": "c"}))
+    known, said = streams._keys(TEAM.group())
+    keys = {"both": [known, said], "known": [known], "said": [said], "reign": ["gw.history"]}
+    redis.delete(*keys[lost]) if lost in keys else redis.flushall()
+    assert isinstance(await hub.since(TEAM, here), Gap)
+    say(hub, "d", "e", "f")
+    await until(lambda: not hub.history._pending)
+    assert isinstance(await hub.since(TEAM, here), Gap)
+
+
+async def test_a_restart_with_data_from_a_disk_is_another_epoch(fleet, redis_service, redis):
+    """An older snapshot would give numbers out a second time."""
+    hub = await fleet()
+    before = await hub.append(TEAM, Event("said", {"text": "a"}))
+    redis.save()
+    try:
+        after = await hub.append(TEAM, Event("said", {"text": "not on the disk"}))
+        redis_service.restart()
+    finally:
+        (redis_service.folder / "dump.rdb").unlink()
+    known, _ = streams._keys(TEAM.group())
+    assert redis.hget(known, "epoch").decode() == before.epoch
+    for position in (before, after):
+        assert (await hub.since(TEAM, position)).reason == EPOCH
+    place = await hub.append(TEAM, Event("said", {"text": "b"}))
+    assert place.epoch != before.epoch
+    assert place.offset == 1
+
+
+async def test_redis_restarted_empty_is_one_explicit_gap_and_life_goes_on(fleet, redis_service):
+    here, there = await fleet(), await fleet()
+    one, two = Subscriber(here), Subscriber(there)
+    await one.come()
+    await two.come()
+    say(here, "a", "b")
+    await until(lambda: one.heard == two.heard == ["a", "b"])
+    await two.go()
+    redis_service.kill()
+    say(here, "during")
+    await until(lambda: one.heard == ["a", "b", "during"], 10)
+    assert await here.since(TEAM, one.last) == Gap(AWAY)
+    redis_service.restart()
+    await until(lambda: here.history.up and there.history.up and here.connected, 15)
+    outcome = await two.come()
+    assert isinstance(outcome, Gap)
+    assert outcome.reason == EPOCH
+    say(here, "after")
+    await until(lambda: one.heard[-1] == two.heard[-1] == "after", 10)
+    assert len(one.gaps) == 1, "the live one sees the other epoch"
+    assert two.gaps == [EPOCH]
+
+
+async def test_a_frozen_redis_holds_nobody_up_and_nothing_is_heard_twice(
+    fleet, redis_service, quick
+):
+    here, there = await fleet(), await fleet()
+    one, two = Subscriber(here), Subscriber(there)
+    await one.come()
+    await two.come()
+    say(here, "a")
+    await until(lambda: one.heard == two.heard == ["a"])
+    redis_service.stop()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    say(here, *(f"frozen {number}" for number in range(50)))
+    assert loop.time() - began < 0.5
+    await until(lambda: len(one.heard) == 51, 10)
+    assert (await here.since(TEAM, one.last)).reason == AWAY
+    redis_service.cont()
+    await until(lambda: here.history.up, 10)
+    say(here, "after")
+    await until(lambda: one.heard[-1] == two.heard[-1] == "after", 10)
+    assert len(one.heard) == len(set(one.heard)) == 52
+    assert len(two.heard) == len(set(two.heard))
+    assert one.gaps, "the other epoch"
+    assert two.gaps, "the other epoch"
+
+
+async def test_a_process_that_finds_no_redis_publishes_unnumbered_and_numbers_later(
+    fleet, redis_service
+):
+    redis_service.kill()
+    hub = await fleet()
+    subscriber = Subscriber(hub)
+    assert (await subscriber.come()).reason == AWAY
+    say(hub, "a")
+    assert subscriber.heard == ["a"]
+    redis_service.restart()
+    await until(lambda: hub.history.up and hub.connected, 15)
+    say(hub, "b")
+    await until(lambda: subscriber.heard == ["a", "b"], 10)
+    assert subscriber.last.offset == 1
+
+
+async def test_an_address_where_redis_refused_a_message_begins_a_new_epoch(fleet, redis):
+    here, there = await fleet(), await fleet()
+    one, two = Subscriber(here), Subscriber(there)
+    await one.come()
+    await two.come()
+    before = await here.append(TEAM, Event("said", {"text": "a"}))
+    aside = await here.append(OTHER, Event("said", {"text": "a"}))
+    redis.config_set("maxmemory", 1)
+    try:
+        assert await here.append(TEAM, Event("said", {"text": "refused"})) is None
+        await until(lambda: two.heard == ["a", "refused"])
+    finally:
+        redis.config_set("maxmemory", 0)
+    await until(lambda: here.history.up)
+    after = await here.append(TEAM, Event("said", {"text": "b"}))
+    assert after.epoch != before.epoch
+    assert (await there.since(TEAM, before)).reason == EPOCH
+    assert isinstance(await there.since(OTHER, aside), Recovered), "others keep theirs"
+
+
+async def test_a_flushed_script_is_loaded_again(fleet, redis):
+    hub = await fleet()
+    await hub.append(TEAM, Event("said", {"text": "a"}))
+    redis.script_flush()
+    await hub.append(TEAM, Event("said", {"text": "b"}))
+    await until(lambda: hub.history.up)
+    assert (await hub.append(TEAM, Event("said", {"text": "c"}))).offset == 1
+
+
+async def test_a_process_that_has_gone_deaf_still_hears_itself(fleet, redis, quick):
+    hub = await fleet()
+    subscriber = Subscriber(hub)
+    await subscriber.come()
+    say(hub, "a")
+    await until(lambda: subscriber.heard == ["a"])
+    shard = hub._line._layer._get_layer()._shards[0]
+    shard._receive_task.cancel()  # the subscription is there, and nobody reads it
+    say(hub, "b", "c")
+    await until(lambda: subscriber.heard == ["a", "b", "c"], 10)
+    assert subscriber.gaps == []
+
+
+async def test_a_subscription_that_is_not_confirmed_recovers_nothing(fleet, monkeypatch):
+    hub = await fleet()
+    here = await hub.append(TEAM, Event("said", {"text": "a"}))
+
+    async def never(group, within_s):
+        return False
+
+    monkeypatch.setattr(hub._line._layer, "hears", never, raising=False)
+    outcome, _ = await hub.recover(TEAM, lambda event: None, Position(here.epoch, 0))
+    assert outcome == Gap(MISSED, here)
+
+
+async def test_who_stops_asking_takes_nobody_with_it(fleet):
+    hub = await fleet()
+    here = await hub.append(TEAM, Event("said", {"text": "a"}))
+    for _ in range(20):
+        asking = asyncio.create_task(hub.since(TEAM, here))
+        await asyncio.sleep(0)
+        asking.cancel()
+    assert (await hub.append(TEAM, Event("said", {"text": "b"}))) == (here.epoch, 2)
+
+
+async def test_more_than_can_wait_goes_out_unnumbered(fleet, monkeypatch):
+    monkeypatch.setattr(streams, "MAX_BACKLOG", 10)
+    hub = await fleet()
+    subscriber = Subscriber(hub)
+    await subscriber.come()
+    say(hub, *map(str, range(50)))
+    assert len(hub.history._pending) <= 10
+    await until(lambda: hub.history.up)
+    await until(lambda: len(subscriber.heard) == 50)
+    assert sorted(map(int, subscriber.heard)) == list(range(50))
+
+
+async def test_ten_thousand_messages_while_subscribers_come_and_go(fleet):
+    here, there = await fleet(size=20_000), await fleet(size=20_000)
+    stays, moves = Subscriber(here), Subscriber(there)
+    await stays.come()
+    await moves.come()
+    total = 10_000
+    for number in range(total):
+        say(here if number % 2 else there, str(number))
+        if not number % 100:
+            await asyncio.sleep(0.001)
+        if number % 2000 == 1000:
+            await moves.go()
+        elif number and not number % 2000:
+            await moves.come(here if number % 4000 else there)
+    await moves.go()
+    await until(lambda: len(stays.heard) == total, 30)
+    await moves.come(here)
+    assert stays.gaps == moves.gaps == []
+    assert len(moves.heard) == total
+    assert moves.heard == stays.heard
