@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from realtime import connection as connections
+from realtime import recovering
 from realtime.bus.history import gate as gates
 from realtime.bus.history.keeping import Bounds
 from realtime.bus.history.memory import Memory
@@ -113,7 +113,7 @@ async def test_a_replay_waits_for_a_peer_that_reads_slowly_and_live_events_wait_
 
 
 async def test_a_peer_that_reads_nothing_of_its_replay_is_closed(hub, monkeypatch):
-    monkeypatch.setattr(connections, "ROOM_TIMES", 2)
+    monkeypatch.setattr(recovering, "ROOM_TIMES", 2)
     alice, outbound = await arrived(hub)
     outbound.waiting_bytes = alice.protocol.limits.outbound_max_bytes
     await alice.receive('{"since": null}')
