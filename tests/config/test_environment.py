@@ -172,6 +172,8 @@ def test_an_unset_secret_is_refused_where_several_hosts_must_agree(env, tmp_path
         ("RATE_LIMIT_REPLY", "shout", "RATE_LIMIT_REPLY: 'shout'"),
         ("GATEWAY_TOKEN", "", "GATEWAY_TOKEN: "),
         ("EDGE_AUTH_FAILURES_PER_MINUTE", "0", "EDGE_AUTH_FAILURES_PER_MINUTE: '0'"),
+        ("HISTORY_SIZE", "-1", "HISTORY_SIZE: '-1'"),
+        ("HISTORY_TTL_S", "a while", "HISTORY_TTL_S: 'a while'"),
         ("DEFAULT_AGENT", "nobody", "DEFAULT_AGENT: 'nobody'"),
         ("SECRET_KEY", "short", "SECRET_KEY: "),
         ("DATABASE_URL", "sqlite", "DATABASE_URL: 'sqlite'"),
