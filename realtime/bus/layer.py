@@ -106,13 +106,17 @@ class _Shard(RedisSingleShardConnection):
 
     async def publish(self, channel: str, message: bytes) -> None:
         self._ensure_redis()
-        await asyncio.wait_for(self._redis.publish(channel, message), TIMEOUT_S)
+        # Not `wait_for`: in Python 3.11 it loses a cancellation that comes with the answer.
+        async with asyncio.timeout(TIMEOUT_S):
+            await self._redis.publish(channel, message)
 
     async def subscribe(self, channel: str) -> None:
-        await asyncio.wait_for(super().subscribe(channel), TIMEOUT_S)
+        async with asyncio.timeout(TIMEOUT_S):
+            await super().subscribe(channel)
 
     async def unsubscribe(self, channel: str) -> None:
-        await asyncio.wait_for(super().unsubscribe(channel), TIMEOUT_S)
+        async with asyncio.timeout(TIMEOUT_S):
+            await super().unsubscribe(channel)
 
     async def confirmed(self, channel: str, within_s: float) -> bool:
         """Whether Redis has confirmed this subscription, or does so in time."""

@@ -93,7 +93,8 @@ class Line:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(*_LOST):  # nothing is left to tidy on a Redis that is away
-            await asyncio.wait_for(self._layer.flush(), TIMEOUT_S)
+            async with asyncio.timeout(TIMEOUT_S):
+                await self._layer.flush()
 
     # --- subscriptions ---
 
@@ -110,7 +111,8 @@ class Line:
         async with self._changing:
             if self.up:
                 try:
-                    await asyncio.wait_for(self._apply(address), TIMEOUT_S)
+                    async with asyncio.timeout(TIMEOUT_S):
+                        await self._apply(address)
                 except _LOST as error:
                     self._lost(error)
 
@@ -190,16 +192,18 @@ class Line:
     async def _open(self) -> None:
         async with self._changing:
             if not self._channel:
-                self._channel = await asyncio.wait_for(self._layer.new_channel("hub"), TIMEOUT_S)
+                async with asyncio.timeout(TIMEOUT_S):
+                    self._channel = await self._layer.new_channel("hub")
             if not self._hears_itself:
-                add = self._layer.group_add(self._echo, self._channel)
-                await asyncio.wait_for(add, TIMEOUT_S)
+                async with asyncio.timeout(TIMEOUT_S):
+                    await self._layer.group_add(self._echo, self._channel)
                 self._hears_itself = True
             await self._layer.group_send(self._echo, {"type": "hub.echo"})
             missed = bool(self._wanted - self._subscribed)
             # Whoever joins or leaves meanwhile waits for the lock, and then settles by itself.
             for address in self._wanted ^ self._subscribed:
-                await asyncio.wait_for(self._apply(address), TIMEOUT_S)
+                async with asyncio.timeout(TIMEOUT_S):
+                    await self._apply(address)
             self.up = True
         self._echoed = time.monotonic()
         metrics.BUS_UP.set(1)

@@ -175,6 +175,8 @@ def test_an_unset_secret_is_refused_where_several_hosts_must_agree(env, tmp_path
         ("AETHER_MESSAGES_PER_S", "-1", "AETHER_MESSAGES_PER_S: '-1'"),
         ("AETHER_REQUIRE_API_KEY", "maybe", "AETHER_REQUIRE_API_KEY: 'maybe'"),
         ("AETHER_ANNOUNCE_PRESENCE", "maybe", "AETHER_ANNOUNCE_PRESENCE: 'maybe'"),
+        ("HISTORY_SIZE", "-1", "HISTORY_SIZE: '-1'"),
+        ("HISTORY_TTL_S", "a while", "HISTORY_TTL_S: 'a while'"),
         ("DEFAULT_AGENT", "nobody", "DEFAULT_AGENT: 'nobody'"),
         ("SECRET_KEY", "short", "SECRET_KEY: "),
         ("DATABASE_URL", "sqlite", "DATABASE_URL: 'sqlite'"),

@@ -131,7 +131,7 @@ async def test_a_peer_behind_which_too_much_waits_is_closed(hub, monkeypatch):
     await until(lambda: outbound.sent)
     for text in "abc":
         hub.record(ROOM, Event("said", {"text": text}))
-    await asking
+    await asyncio.wait_for(asking, recovering.ROOM_S * recovering.ROOM_TIMES / 2)
     assert outbound.sent[-1][:2] == ("close", 4008)
 
 

@@ -51,6 +51,7 @@ APPEND = (
     _KNOWN
     + """
 offset = offset + 1
+if redis.call('EXISTS', KEYS[2]) == 0 then first, bytes = offset, 0 end
 bytes = bytes + #ARGV[7]
 redis.call('XADD', KEYS[2], string.format('%.0f-%.0f', offset, now), 'm', ARGV[7])
 while first <= offset and (offset - first >= tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do

@@ -212,6 +212,31 @@ async def test_what_is_too_old_is_a_gap(fleet):
     assert isinstance(await hub.since(TEAM, Position(last.epoch, 1)), Recovered)
 
 
+async def test_what_is_too_old_is_a_gap_where_something_is_said_all_the_time(fleet):
+    hub = await fleet(ttl_s=1, size=100_000)
+    here = (await hub.since(TEAM, None)).position
+    async with asyncio.timeout(10):
+        while isinstance(outcome := await hub.since(TEAM, here), Recovered):
+            last = await hub.append(TEAM, Event("said", {"text": "a"}))
+            await asyncio.sleep(0.01)
+    assert outcome == Gap(EXPIRED, last)
+
+
+async def test_what_was_said_here_without_its_number_is_not_heard_again(fleet):
+    hub = await fleet()
+    subscriber = Subscriber(hub)
+    await subscriber.come()
+    late = {
+        "origin": hub.history._origin,
+        "number": 7,
+        "address": TEAM.pack(),
+        "event": Event("said", {"text": "late"}).pack(),
+        "at": ["e", 1],
+    }
+    hub.history.arrived(late)
+    assert subscriber.heard == []
+
+
 async def test_another_epoch_and_an_offset_nobody_has_had_are_gaps(fleet):
     hub = await fleet()
     here = await hub.append(TEAM, Event("said", {"text": "a"}))
@@ -375,10 +400,15 @@ async def test_a_subscription_that_is_not_confirmed_recovers_nothing(fleet, monk
 async def test_who_stops_asking_takes_nobody_with_it(fleet):
     hub = await fleet()
     here = await hub.append(TEAM, Event("said", {"text": "a"}))
-    for _ in range(20):
+    connection = hub.history._wire._connection
+    for turns in range(20):
         asking = asyncio.create_task(hub.since(TEAM, here))
-        await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
         asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asking
+    assert hub.history._wire._connection is connection
     assert (await hub.append(TEAM, Event("said", {"text": "b"}))) == (here.epoch, 2)
 
 
