@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,6 @@ import structlog
 
 from realtime import metrics
 from realtime.asking import Asks
-from realtime.bus.history.gate import Gate
 from realtime.bus.hub import Hub
 from realtime.core import events
 from realtime.core.credentials import Credential
@@ -52,6 +52,7 @@ from realtime.core.errors import (
 )
 from realtime.core.events import Event
 from realtime.core.handshake import Handshake
+from realtime.core.history import Gap, Recovered
 from realtime.core.lifecycle import Phase, Signal, advance
 from realtime.core.limits import Buckets, check_size
 from realtime.core.operations import Operation
@@ -61,8 +62,6 @@ from realtime.memberships import Memberships
 from realtime.neighbours import Arrival, Door, Peer, PeerGone, Services, Timers
 
 logger = structlog.get_logger("gateway")
-
-ROOM_S, ROOM_TIMES = 0.02, 500  # how often it is looked for room for a replay: ten seconds
 
 
 class Connection:
@@ -154,7 +153,7 @@ class Connection:
             effects = self.protocol.opened(ref)
             wanted = [effect.address for effect in effects if isinstance(effect, Join)]
             await self._memberships.join_as(principal, wanted)
-            await self._services.arrive(self._arrival())
+            await self._services.arrive(Arrival.of(self.protocol, self.address))
         except Exception:
             self.principal = self.protocol.principal = before
             await self._memberships.leave(self._memberships.all - joined)
@@ -179,16 +178,6 @@ class Connection:
             address=self.address,
         )
         await self.perform([effect for effect in effects if not isinstance(effect, Join)])
-
-    def _arrival(self) -> Arrival:
-        return Arrival(
-            connection=self.id,
-            principal=self.principal,
-            protocol=self.protocol.name,
-            place=self.protocol.place,
-            client_id=self.protocol.client_id,
-            address=self.address,
-        )
 
     async def _turn_away(self, error: GatewayError) -> None:
         connecting = self.phase is Phase.CONNECTING
@@ -268,33 +257,15 @@ class Connection:
                 case Record(address, event):
                     self._hub.record(address, event)
                 case Recover():
-                    await self._recover(effect)
+                    if not await self._memberships.recover(effect, self._replay, self._peer):
+                        self.slow()
                 case _:
                     self._perform_now(effect)
 
-    async def _recover(self, effect: Recover) -> None:
-        """What was missed, at the pace at which the peer reads; then what was held meanwhile."""
-        outcome, gate = await self._memberships.recover(effect.address, effect.since)
-        try:
-            for told in self.protocol.replied(effect.ref, outcome):
-                self._perform_now(told)
-                if not await self._room(gate):
-                    return
-        finally:
-            gate.open()  # a peer that is gone hears nothing any more
-
-    async def _room(self, gate: Gate) -> bool:
-        """Wait until half of what may wait for the peer is free; False when that is not to be."""
-        for _ in range(ROOM_TIMES):
-            if self.phase is Phase.CLOSED:
-                return False
-            if self.queued_bytes <= self.protocol.limits.outbound_max_bytes // 2:
-                return True
-            if gate.overrun:
-                break
-            await asyncio.sleep(ROOM_S)
-        self.slow()
-        return False
+    def _replay(self, ref: str, outcome: Recovered | Gap) -> Iterator[None]:
+        for told in self.protocol.replied(ref, outcome):
+            self._perform_now(told)
+            yield
 
     def _perform_now(self, effect: Effect) -> None:
         """The effects that need no waiting: all that may come of a delivery."""

@@ -15,6 +15,7 @@ from realtime.core.errors import GatewayError, HostRefused, MalformedFrame, Orig
 from realtime.core.handshake import Handshake
 from realtime.core.operations import Operation
 from realtime.core.principal import Principal
+from realtime.core.protocol import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,17 @@ class Arrival:
     place: str
     client_id: str
     address: str
+
+    @classmethod
+    def of(cls, protocol: Protocol, address: str) -> Arrival:
+        return cls(
+            connection=protocol.connection,
+            principal=protocol.principal,
+            protocol=protocol.name,
+            place=protocol.place,
+            client_id=protocol.client_id,
+            address=address,
+        )
 
 
 class Services(Interface):
