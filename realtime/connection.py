@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +52,7 @@ from realtime.core.errors import (
 )
 from realtime.core.events import Event
 from realtime.core.handshake import Handshake
+from realtime.core.history import Gap, Recovered
 from realtime.core.lifecycle import Phase, Signal, advance
 from realtime.core.limits import Buckets, check_size
 from realtime.core.operations import Operation
@@ -58,7 +60,6 @@ from realtime.core.principal import ANONYMOUS, Principal
 from realtime.core.protocol import Protocol
 from realtime.memberships import Memberships
 from realtime.neighbours import Arrival, Door, Peer, PeerGone, Services, Timers
-from realtime.recovering import recover
 
 logger = structlog.get_logger("gateway")
 
@@ -256,9 +257,15 @@ class Connection:
                 case Record(address, event):
                     self._hub.record(address, event)
                 case Recover():
-                    await recover(effect, self, self._memberships, self._perform_now)
+                    if not await self._memberships.recover(effect, self._replay, self._peer):
+                        self.slow()
                 case _:
                     self._perform_now(effect)
+
+    def _replay(self, ref: str, outcome: Recovered | Gap) -> Iterator[None]:
+        for told in self.protocol.replied(ref, outcome):
+            self._perform_now(told)
+            yield
 
     def _perform_now(self, effect: Effect) -> None:
         """The effects that need no waiting: all that may come of a delivery."""

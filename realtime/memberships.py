@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
 
-from realtime.bus.history.gate import Gate
 from realtime.bus.hub import Hub, Member
 from realtime.core import addresses
 from realtime.core.addresses import Address
-from realtime.core.history import Gap, Position, Recovered
+from realtime.core.effects import Recover
+from realtime.core.history import Gap, Recovered
 from realtime.core.principal import Principal
+from realtime.neighbours import Peer
+
+Replay = Callable[[str, Recovered | Gap], Iterator[None]]
+
+AT_ONCE = 100  # frames of a replay, before others have their turn
 
 EVERYONE = addresses.everyone(addresses.SYSTEM)
 
@@ -34,12 +40,22 @@ class Memberships:
         self._joined[address] = None
         await self._hub.join(address, self._member)
 
-    async def recover(
-        self, address: Address, after: Position | None
-    ) -> tuple[Recovered | Gap, Gate]:
-        """As `Hub.recover`: open the gate when what was missed has been told."""
-        self._joined[address] = None
-        return await self._hub.recover(address, self._member, after)
+    async def recover(self, effect: Recover, replay: Replay, peer: Peer) -> bool:
+        """Join, `replay` what was missed as fast as the peer reads, then let come what is live.
+
+        False when the peer reads too slowly, or too much has been said meanwhile.
+        """
+        self._joined[effect.address] = None
+        outcome, gate = await self._hub.recover(effect.address, self._member, effect.since)
+        try:
+            for told, _ in enumerate(replay(effect.ref, outcome), 1):
+                if not told % AT_ONCE:
+                    await asyncio.sleep(0)
+                if not await peer.outbound.room(lambda: gate.overrun):
+                    return False
+            return True
+        finally:
+            gate.open()
 
     def join_here(self, *found: Address) -> None:
         """For addresses that only this process or an announcement speaks to."""

@@ -31,7 +31,6 @@ class Arrival:
 
     @classmethod
     def of(cls, protocol: Protocol, address: str) -> Arrival:
-        """Whoever `protocol` serves, from `address`."""
         return cls(
             connection=protocol.connection,
             principal=protocol.principal,

@@ -34,6 +34,9 @@ class RecordingOutbound:
     def close(self, code: int, reason: str) -> None:
         self.sent.append(("close", code, reason))
 
+    async def room(self, ended: Any) -> bool:
+        return not ended()
+
     def discard(self) -> None:
         self.sent.append("discarded")
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+ROOM_S, ROOM_TIMES = 0.02, 500  # how often it is looked for room: ten seconds
 LAST_WORDS_S = 5.0  # how long a close may wait for a peer that does not read
 
 
@@ -83,6 +84,19 @@ class Outbound:
     @property
     def waiting_bytes(self) -> int:
         return self._writer.buffered() if self._writer is not None else self._queued_bytes
+
+    async def room(self, ended: Callable[[], bool]) -> bool:
+        """Wait until half of what may wait is free, for who has much to say; False when it has
+        `ended`, or the peer reads nothing for ten seconds.
+        """
+        for _ in range(ROOM_TIMES):
+            if ended():
+                return False
+            few = len(self._queue) <= self._max_frames // 2
+            if self._closed or (few and self.waiting_bytes <= self._max_bytes // 2):
+                return True
+            await asyncio.sleep(ROOM_S)
+        return False
 
     def gone(self) -> None:
         """The socket has ended: send nothing more."""

@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from realtime import recovering
 from realtime.bus.history import gate as gates
 from realtime.bus.history.keeping import Bounds
 from realtime.bus.history.memory import Memory
@@ -15,7 +14,14 @@ from realtime.core import addresses
 from realtime.core.effects import Leave, Record, Recover, Send
 from realtime.core.events import Event
 from realtime.core.history import Gap, Position
-from tests.doubles import FakeServices, ToyProtocol, a_connection, a_request, until
+from tests.doubles import (
+    FakeServices,
+    RecordingOutbound,
+    ToyProtocol,
+    a_connection,
+    a_request,
+    until,
+)
 
 ROOM = addresses.topic("r", "room")
 
@@ -44,6 +50,20 @@ class Topics(ToyProtocol):
         return {"text": event.data["text"], "offset": event.position and event.position.offset}
 
 
+class SlowOutbound(RecordingOutbound):
+    """Has room for more when the test says that the peer `reads`."""
+
+    def __init__(self):
+        super().__init__()
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.reads_ever = True
+
+    async def room(self, ended):
+        await self.reads.wait()
+        return self.reads_ever and not ended()
+
+
 @pytest.fixture
 def hub():
     return Hub(history=Memory(Bounds()))
@@ -51,6 +71,7 @@ def hub():
 
 async def arrived(hub):
     connection, peer, _ = a_connection(Topics, hub=hub, services=FakeServices())
+    peer.outbound = SlowOutbound()
     await connection.open(a_request())
     await connection.receive('{"connect": true}')
     peer.outbound.sent.clear()
@@ -102,20 +123,19 @@ async def test_a_replay_waits_for_a_peer_that_reads_slowly_and_live_events_wait_
     bob, outbound = await arrived(hub)
     epoch = (await hub.since(ROOM, None)).position.epoch
     await say(alice, "a", "b")
-    outbound.waiting_bytes = bob.protocol.limits.outbound_max_bytes
+    outbound.reads.clear()
     asking = asyncio.create_task(bob.receive(f'{{"since": ["{epoch}", 0]}}'))
     await until(lambda: outbound.sent)
     await say(alice, "c")
     assert len(outbound.sent) == 1, "the answer, and nothing more"
-    outbound.waiting_bytes = 0
+    outbound.reads.set()
     await asking
     assert [frame.get("text") for frame in outbound.sent] == [None, "a", "b", "c"]
 
 
-async def test_a_peer_that_reads_nothing_of_its_replay_is_closed(hub, monkeypatch):
-    monkeypatch.setattr(recovering, "ROOM_TIMES", 2)
+async def test_a_peer_that_reads_nothing_of_its_replay_is_closed(hub):
     alice, outbound = await arrived(hub)
-    outbound.waiting_bytes = alice.protocol.limits.outbound_max_bytes
+    outbound.reads_ever = False
     await alice.receive('{"since": null}')
     assert outbound.sent[-1][:2] == ("close", 4008)
     before = list(outbound.sent)
@@ -126,21 +146,23 @@ async def test_a_peer_that_reads_nothing_of_its_replay_is_closed(hub, monkeypatc
 async def test_a_peer_behind_which_too_much_waits_is_closed(hub, monkeypatch):
     monkeypatch.setattr(gates, "MAX_HELD", 2)
     alice, outbound = await arrived(hub)
-    outbound.waiting_bytes = alice.protocol.limits.outbound_max_bytes
+    outbound.reads.clear()
     asking = asyncio.create_task(alice.receive('{"since": null}'))
     await until(lambda: outbound.sent)
     for text in "abc":
         hub.record(ROOM, Event("said", {"text": text}))
-    await asyncio.wait_for(asking, recovering.ROOM_S * recovering.ROOM_TIMES / 2)
+    outbound.reads.set()
+    await asking
     assert outbound.sent[-1][:2] == ("close", 4008)
 
 
 async def test_a_peer_that_ends_while_it_recovers_leaves_nothing_behind(hub):
     alice, outbound = await arrived(hub)
-    outbound.waiting_bytes = alice.protocol.limits.outbound_max_bytes
+    outbound.reads.clear()
     asking = asyncio.create_task(alice.receive('{"since": null}'))
     await until(lambda: outbound.sent)
     await alice.closed(1001)
+    outbound.reads.set()
     await asking
     assert not hub.hears([ROOM])
 

@@ -28,11 +28,11 @@ if not reign then
   reign = redis.call('INFO', 'server'):match('run_id:(%w+)') .. ARGV[1]
   redis.call('SET', KEYS[3], reign)
 end
-local known = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'first', 'bytes', 'reign')
+local known = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'first', 'bytes', 'reign', 'why')
 local epoch, offset = known[1], tonumber(known[2])
-local first, bytes = tonumber(known[3]), tonumber(known[4])
+local first, bytes, why = tonumber(known[3]), tonumber(known[4]), known[6]
 if not epoch or known[5] ~= reign then
-  epoch, offset, first, bytes = ARGV[1], 0, 1, 0
+  epoch, offset, first, bytes, why = ARGV[1], 0, 1, 0, 'expired'
   redis.call('DEL', KEYS[2])
 end
 local time = redis.call('TIME')
@@ -41,7 +41,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 _REMEMBER = """
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', offset, 'first', first, 'bytes', bytes,
-  'reign', reign)
+  'reign', reign, 'why', why)
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """
 
@@ -51,7 +51,7 @@ APPEND = (
     _KNOWN
     + """
 offset = offset + 1
-if redis.call('EXISTS', KEYS[2]) == 0 then first, bytes = offset, 0 end
+if redis.call('EXISTS', KEYS[2]) == 0 then first, bytes, why = offset, 0, 'expired' end
 bytes = bytes + #ARGV[7]
 redis.call('XADD', KEYS[2], string.format('%.0f-%.0f', offset, now), 'm', ARGV[7])
 while first <= offset and (offset - first >= tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do
@@ -61,6 +61,7 @@ while first <= offset and (offset - first >= tonumber(ARGV[4]) or bytes > tonumb
     break
   end
   redis.call('XDEL', KEYS[2], oldest[1])
+  why = 'trimmed'
   bytes = bytes - #oldest[2][2]
   first = first + 1
 end
@@ -83,7 +84,7 @@ if ARGV[4] == '' then return {epoch, offset, ''} end
 if ARGV[4] ~= epoch then return {epoch, offset, 'epoch'} end
 if after > offset then return {epoch, offset, 'future'} end
 if after == offset then return {epoch, offset, ''} end
-if after + 1 < first then return {epoch, offset, 'trimmed'} end
+if after + 1 < first then return {epoch, offset, why} end
 local missed = redis.call('XRANGE', KEYS[2], string.format('%.0f-0', after + 1), '+')
 if #missed ~= offset - after then return {epoch, offset, 'expired'} end
 local answer = {epoch, offset, ''}

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from realtime.bus import outbound as outbounds
 from realtime.bus.outbound import Outbound, writer_of
 from tests.doubles import until
 
@@ -137,3 +138,45 @@ def test_only_our_own_server_offers_a_writer():
     writer = FakeWriter()
     assert writer_of({}) is None
     assert writer_of({"extensions": {"gateway.writer": writer}}) is writer
+
+
+async def test_room_is_when_half_of_what_may_wait_is_free(slow):
+    writer = FakeWriter()
+    out = outbound(FakeSend(), writer, slow, max_bytes=100)
+    writer.waiting = 51
+    asking = asyncio.create_task(out.room(lambda: False))
+    await asyncio.sleep(0)
+    assert not asking.done()
+    writer.waiting = 50
+    assert await asking
+
+
+async def test_room_is_counted_in_frames_where_frames_are_queued(slow):
+    send = FakeSend()
+    send.open.clear()
+    out = outbound(send, None, slow, max_frames=10)
+    for _ in range(7):
+        out.text("")
+    asking = asyncio.create_task(out.room(lambda: False))
+    await asyncio.sleep(0)
+    assert not asking.done()
+    send.open.set()
+    assert await asking
+
+
+async def test_there_is_no_room_for_a_peer_that_reads_nothing(slow, monkeypatch):
+    monkeypatch.setattr(outbounds, "ROOM_TIMES", 2)
+    writer = FakeWriter()
+    out = outbound(FakeSend(), writer, slow, max_bytes=100)
+    writer.waiting = 100
+    assert not await out.room(lambda: False)
+    writer.waiting = 0
+    assert not await out.room(lambda: True)
+
+
+async def test_a_peer_that_is_gone_keeps_nobody_waiting(slow):
+    writer = FakeWriter()
+    out = outbound(FakeSend(), writer, slow, max_bytes=100)
+    writer.waiting = 100
+    out.gone()
+    assert await out.room(lambda: False)
