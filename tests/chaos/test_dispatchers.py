@@ -9,7 +9,7 @@ import pytest
 
 from bench import drain
 from tests.chaos.checker import check
-from tests.chaos.fleet import Caller, Dispatcher, count, ended
+from tests.chaos.fleet import FULL, Caller, Dispatcher, count, ended
 from tests.services import until
 
 pytestmark = [
@@ -33,10 +33,11 @@ def test_f25_dispatchers_beside_each_other_and_many_due_rows(postgres_settings):
     )
     assert figures["rows"] == agents * 25
     assert (figures["claimed twice"], figures["seen twice"], figures["missing"]) == (0, 0, 0)
-    # Nobody starves: within 2 s, or, on a slow machine, in the first quarter of the time in which
-    # all is seen. Whoever were served last would get the first one near the end of it.
-    took_s = figures["rows"] / figures["seen per s"]
-    assert figures["last agent's first, s"] < max(2, took_s / 4)
+    if FULL:  # a drain of a few rows is over before it can tell
+        # Nobody starves: within 2 s, or, on a slow machine, in the first quarter of the time in
+        # which all is seen. Whoever were served last would get the first one near the end of it.
+        took_s = figures["rows"] / figures["seen per s"]
+        assert figures["last agent's first, s"] < max(2, took_s / 4)
 
 
 @pytest.mark.parametrize("point", ["claiming", "claimed"])
