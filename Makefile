@@ -31,9 +31,10 @@ chaos: .venv/dev ## Kill, stall and cut off what there is, in full size (RELIABI
 	@bin/setup services
 	@CHAOS_FULL=1 TEST_DATABASE=postgres $(python) -m pytest -m chaos -n 0 --durations=20
 
-bench: .venv/dev ## Measure edge agents: latency, drain, memory (two minutes)
+bench: .venv/dev ## Measure edge agents, groups and topics: latency, drain, cost, memory (five minutes)
 	@bin/setup services
 	@$(python) -m bench.edge
+	@$(python) -m bench.routing
 
 lint: .venv/dev ## Check style and formatting (ruff)
 	@$(python) -m ruff check .

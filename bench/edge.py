@@ -32,16 +32,16 @@ def main() -> None:
         fleet = Fleet.with_services(ends)
         figures |= asyncio.run(
             latency.measure(
-                _show,
+                progress,
                 fleet.serve(),
                 idle=20 if quick else 200,
                 per_s=20 if quick else 200,
                 seconds=2 if quick else 10,
             )
         )
-    figures["memory"] = memory(_show, 50 if quick else MOST_AGENTS)
+    figures["memory"] = memory(progress, 50 if quick else MOST_AGENTS)
     agents = 20 if quick else 800
-    figures["drain"] = drain.measure(_show, rows=agents * 25, agents=agents)
+    figures["drain"] = drain.measure(progress, rows=agents * 25, agents=agents)
     print(file=sys.stderr)
     print(json.dumps(figures, indent=1))
 
@@ -54,7 +54,7 @@ def memory(show: Show, wanted: int) -> dict[str, Any]:
     with contextlib.ExitStack() as ends:
         fleet = Fleet.with_services(ends)
         server = fleet.serve()
-        before = _resident(server.pid)
+        before = resident(server.pid)
         names = [f"idle_{n}" for n in range(number)]
         crowd = Agents([server.url.replace("http", "ws")], names, server.environ["EDGE_SECRET"])
         crowd.start_within_s = 400
@@ -62,17 +62,17 @@ def memory(show: Show, wanted: int) -> dict[str, Any]:
         show("agents", 0, number)
         crowd.start()
         show("agents", number, number)
-        each = (_resident(server.pid) - before) / number
+        each = (resident(server.pid) - before) / number
     return {"agents": number, "kB each": round(each / 1024, 1)}
 
 
-def _resident(pid: int) -> int:
+def resident(pid: int) -> int:
     """Bytes; see proc(5), `statm`."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 
 
-def _show(what: str, done: int, of: int) -> None:
+def progress(what: str, done: int, of: int) -> None:
     bar = "#" * (20 * done // of) if of else ""
     print(f"\r{what:20} [{bar:20}] {done}/{of}   ", end="", file=sys.stderr, flush=True)
 
