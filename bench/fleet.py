@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 
-from tests.services.gateway import SECRETS, Serve, run_command
+from tests.services.gateway import SECRETS, Dispatcher, Serve, run_command
 from tests.services.people import INTRODUCE
 from tests.services.postgres import Postgres
 from tests.services.process import Service
 from tests.services.redis import Redis
-
-
-class Dispatcher(Serve):
-    """`manage.py dispatch_commands`; ready when it says so."""
-
-    def command(self) -> Sequence[str]:
-        return [sys.executable, "manage.py", "dispatch_commands"]
-
-    def ready(self) -> bool:
-        return "node.started" in self.log()
 
 
 class Fleet:

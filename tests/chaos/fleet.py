@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from tests.chaos import checker
-from tests.services import Serve
+from tests.services import Dispatcher, Serve
 from tests.services.people import key_of
 
 FULL = bool(os.environ.get("CHAOS_FULL"))  # `make chaos`
@@ -34,19 +34,11 @@ class FaultyServe(Serve):
         return [sys.executable, "-m", "tests.chaos.faulty", *list(super().command())[2:]]
 
 
-class Dispatcher(Serve):
-    """`dispatch_commands`, also with a fault; it has no port, and says when it is ready."""
+class FaultyDispatcher(Dispatcher):
+    """`dispatch_commands`, likewise."""
 
     def command(self) -> Sequence[str]:
-        return [sys.executable, "-m", "tests.chaos.faulty", "dispatch_commands"]
-
-    def start(self) -> Dispatcher:
-        self._before = self.log().count("node.started")
-        super().start()
-        return self
-
-    def ready(self) -> bool:
-        return self.log().count("node.started") > self._before
+        return [sys.executable, "-m", "tests.chaos.faulty", *list(super().command())[2:]]
 
 
 @dataclass

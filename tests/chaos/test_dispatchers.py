@@ -9,7 +9,7 @@ import pytest
 
 from bench import drain
 from tests.chaos.checker import check
-from tests.chaos.fleet import FULL, Caller, Dispatcher, count, ended
+from tests.chaos.fleet import FULL, Caller, FaultyDispatcher, count, ended
 from tests.services import until
 
 pytestmark = [
@@ -46,11 +46,11 @@ async def test_f26_a_dispatcher_that_stalls_is_fenced_off(serve, agents, point):
     quick = {"COMMAND_LEASE_S": "2", "NODE_LEASE_S": "2"}
     server = serve("--no-dispatcher", database="postgres", **quick)
     crowd = agents(NAMES, server)
-    stalled = serve(program=Dispatcher, beside=server, FAULT=f"{point}:1:SIGSTOP")
+    stalled = serve(program=FaultyDispatcher, beside=server, FAULT=f"{point}:1:SIGSTOP")
     caller = Caller([server.url], NAMES)
     await caller.send(count(6, 40))
     await asyncio.to_thread(until, lambda: frozen(stalled.pid), 10, "stall")
-    serve(program=Dispatcher, beside=server)
+    serve(program=FaultyDispatcher, beside=server)
     began_s = time.monotonic()
     url = server.environ["DATABASE_URL"]
     await ended(url)

@@ -8,7 +8,7 @@ import functools
 import pytest
 
 from tests.chaos.checker import check
-from tests.chaos.fleet import Caller, Dispatcher, FaultyServe, at_once, count, ended
+from tests.chaos.fleet import Caller, FaultyDispatcher, FaultyServe, at_once, count, ended
 
 pytestmark = [pytest.mark.live, pytest.mark.chaos, pytest.mark.timeout(count(120, 900))]
 
@@ -43,7 +43,9 @@ async def test_f03_a_process_killed_between_its_mark_and_the_write(serve, agents
     # With many kills, some writes between them: what is marked five times in vain is given up.
     fault = f"marked:{count(1, 4)}:SIGKILL"
     faulty = functools.partial(serve, program=FaultyServe, beside=rest, FAULT=fault)
-    claiming = functools.partial(serve, program=Dispatcher, beside=rest, FAULT="claimed:2:SIGKILL")
+    claiming = functools.partial(
+        serve, program=FaultyDispatcher, beside=rest, FAULT="claimed:2:SIGKILL"
+    )
     gateway, dispatcher = await at_once(functools.partial(faulty, "--no-dispatcher"), claiming)
     crowd = agents(NAMES[:2], gateway)
     caller = Caller([rest.url], NAMES[:2])

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from tests.services.faults import FaultProxy
-from tests.services.gateway import Runserver, Serve, StockUvicorn, run_command
+from tests.services.gateway import Dispatcher, Runserver, Serve, StockUvicorn, run_command
 from tests.services.given import Given
 from tests.services.postgres import Postgres
 from tests.services.process import Service, Unavailable, free_port, until
 from tests.services.redis import Redis
 
 __all__ = [
+    "Dispatcher",
     "FaultProxy",
     "Given",
     "Postgres",

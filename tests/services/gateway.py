@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from tests.services.process import Service
 
@@ -54,6 +55,20 @@ class Serve(Service):
     def run(self, *arguments: str) -> str:
         """The standard output of a management command with this server's settings."""
         return run_command(*arguments, env=self.environ).stdout
+
+
+class Dispatcher(Serve):
+    """`manage.py dispatch_commands`; it has no port, and says when it is ready."""
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "manage.py", "dispatch_commands"]
+
+    def start(self) -> Self:
+        self._before = self.log().count("node.started")
+        return super().start()
+
+    def ready(self) -> bool:
+        return self.log().count("node.started") > self._before
 
 
 class StockUvicorn(Serve):
