@@ -20,6 +20,7 @@ import pytest
 
 from tests.services.gateway import SECRETS, Serve, run_command
 from tests.services.given import Given
+from tests.services.nginx import Nginx
 from tests.services.people import INTRODUCE
 from tests.services.postgres import GivenPostgres, Postgres, database_name
 from tests.services.process import Unavailable, close_all
@@ -127,6 +128,20 @@ def postgres_service() -> Iterator[Postgres | GivenPostgres]:
     service = _postgres("fixture")
     yield service
     service.heal()
+
+
+@pytest.fixture
+def nginx() -> Iterator[Callable[..., Nginx]]:
+    """`nginx(server, …) -> Nginx`: the deployed file in front of them, started and ready."""
+    started: list[Nginx] = []
+
+    def start(*servers: Serve) -> Nginx:
+        started.append(Nginx(*servers))
+        return started[-1].start()
+
+    yield start
+    for proxy in started:
+        proxy.close()
 
 
 @pytest.fixture
