@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from realtime.core.effects import Ask
-from realtime.core.operations import Operation
+from realtime.core.effects import Ask, Resume
 
-Call = Callable[[Operation, str], Awaitable[None]]
+Carry = Callable[[Ask | Resume], Awaitable[None]]
 
 
 class Asks:
@@ -17,24 +16,24 @@ class Asks:
     __slots__ = ("_task", "_waiting")
 
     def __init__(self) -> None:
-        self._waiting: dict[Ask, None] = {}
+        self._waiting: dict[Ask | Resume, None] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def put(self, ask: Ask, call: Call) -> None:
+    def put(self, ask: Ask | Resume, carry: Carry) -> None:
         self._waiting[ask] = None
         if self._task is None:
-            self._task = asyncio.create_task(self._work(call))
+            self._task = asyncio.create_task(self._work(carry))
 
     def drop(self) -> None:
         """What has not begun is not asked any more."""
         self._waiting = {}
 
-    async def _work(self, call: Call) -> None:
+    async def _work(self, carry: Carry) -> None:
         try:
             while self._waiting:
                 ask = next(iter(self._waiting))
                 del self._waiting[ask]
-                await call(ask.operation, ask.ref)
+                await carry(ask)
         finally:
             self._task = None
             if not self._waiting:

@@ -1,5 +1,5 @@
-"""Connection: the life of one peer. It judges the door, drives the protocol and performs its
-effects.
+"""Connection: the life of one peer. It judges the door, drives the protocol and has its effects
+performed (`realtime.performing`).
 
 Knows neither Django nor Channels nor any protocol: what it needs is handed in.
 """
@@ -10,34 +10,14 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
 from realtime import metrics
-from realtime.asking import Asks
 from realtime.bus.hub import Hub
 from realtime.core import events
-from realtime.core.credentials import Credential
-from realtime.core.effects import (
-    Ask,
-    Authenticate,
-    Call,
-    Close,
-    Effect,
-    Effects,
-    Join,
-    Leave,
-    Publish,
-    Record,
-    Recover,
-    Send,
-    SendText,
-    Touch,
-    WaitFor,
-)
+from realtime.core.effects import Join
 from realtime.core.errors import (
     Draining,
     GatewayError,
@@ -52,14 +32,13 @@ from realtime.core.errors import (
 )
 from realtime.core.events import Event
 from realtime.core.handshake import Handshake
-from realtime.core.history import Gap, Recovered
 from realtime.core.lifecycle import Phase, Signal, advance
 from realtime.core.limits import Buckets, check_size
-from realtime.core.operations import Operation
 from realtime.core.principal import ANONYMOUS, Principal
 from realtime.core.protocol import Protocol
 from realtime.memberships import Memberships
 from realtime.neighbours import Arrival, Door, Peer, PeerGone, Services, Timers
+from realtime.performing import Performer
 
 logger = structlog.get_logger("gateway")
 
@@ -71,15 +50,15 @@ class Connection:
     """
 
     __slots__ = (
-        "_asks",
         "_buckets",
         "_door",
-        "_hub",
         "_memberships",
         "_peer",
+        "_performer",
         "_revoked",
         "_services",
         "_timers",
+        "_turn",
         "address",
         "id",
         "last_seen",
@@ -105,14 +84,16 @@ class Connection:
         self.last_seen = time.time()
         self.address = ""
         self._peer = peer
-        self._hub = hub
         self._services = services
         self._door = door
         self._buckets = buckets
         self._memberships = Memberships(hub, self.deliver, self.id)
         self._revoked = False
-        self._asks: Asks | None = None  # most never ask
         self._timers = Timers()
+        self._turn = asyncio.Lock()  # the door, a frame, a Resume: one at a time
+        self._performer = Performer(
+            self, peer=peer, hub=hub, services=services, memberships=self._memberships
+        )
 
     # --- the door ---
 
@@ -122,7 +103,8 @@ class Connection:
         metrics.CONNECTIONS.labels(self.protocol.name).inc()
         with contextlib.suppress(PeerGone):  # `closed` comes next
             try:
-                await self._judge(request)
+                async with self._turn:
+                    await self._judge(request)
             except PeerGone:
                 raise
             except GatewayError as error:
@@ -136,16 +118,16 @@ class Connection:
         credential = self.protocol.handshake(request)
         if credential is None:
             await self._accept()
-            self._wait_for_greeting(self.protocol.limits.greeting_s)
+            self.wait_for_greeting(self.protocol.limits.greeting_s)
         else:
-            await self._admit(await self._services.authenticate(credential), "")
+            await self.admit(await self._services.authenticate(credential), "")
 
     async def _accept(self) -> None:
         await self._peer.accept(self.protocol.limits.max_frame_bytes)
         self.phase = advance(self.phase, Signal.ACCEPT)
         self._memberships.join_own()
 
-    async def _admit(self, principal: Principal, ref: str) -> None:
+    async def admit(self, principal: Principal, ref: str) -> None:
         """Reachable, then present, then welcomed: whatever is sent to a welcomed peer arrives."""
         before, joined = self.principal, self._memberships.all
         self.principal = self.protocol.principal = principal
@@ -177,7 +159,7 @@ class Connection:
             via=principal.via,
             address=self.address,
         )
-        await self.perform([effect for effect in effects if not isinstance(effect, Join)])
+        await self._performer.perform([told for told in effects if not isinstance(told, Join)])
 
     async def _turn_away(self, error: GatewayError) -> None:
         connecting = self.phase is Phase.CONNECTING
@@ -191,7 +173,7 @@ class Connection:
             error=type(error).__name__,
             address=self.address,
         )
-        self._count(error)
+        self.count(error)
         match answer:
             case Refuse(status) if connecting:
                 self.phase = advance(self.phase, Signal.CLOSE)
@@ -206,10 +188,13 @@ class Connection:
 
     async def receive(self, text: str | bytes) -> None:
         """One frame from the peer."""
-        if self.phase is Phase.CLOSED:
-            return
-        self.last_seen = time.time()
-        metrics.FRAMES_IN.labels(self.protocol.name).inc()
+        async with self._turn:
+            if self.phase is not Phase.CLOSED:
+                self.touch()
+                metrics.FRAMES_IN.labels(self.protocol.name).inc()
+                await self._deal_with(text)
+
+    async def _deal_with(self, text: str | bytes) -> None:
         ref = ""
         try:
             check_size(text, self.protocol.limits.max_frame_bytes)
@@ -218,11 +203,11 @@ class Connection:
             if self.protocol.counts(frame):
                 self._check_rate()
             if self.phase is Phase.OPEN:
-                await self.perform(self.protocol.receive(frame))
+                await self._performer.perform(self.protocol.receive(frame))
             else:
-                await self.perform(self.protocol.greet(frame))
+                await self._performer.perform(self.protocol.greet(frame))
         except Exception as error:
-            await self._tell(ref, error)
+            await self.tell(ref, error)
 
     def _check_rate(self) -> None:
         who = f"{self.principal.account}:{self.principal.id}" if self.principal.id else self.id
@@ -231,98 +216,27 @@ class Connection:
             logger.warning("security.rate_limited", **self._who())
             raise RateLimited(retry_after_ms=max(1, round(wait_s * 1000)))
 
-    async def _tell(self, ref: str, error: Exception) -> None:
+    async def resume(self) -> None:
+        """What the protocol asked for by Resume; without it the peer must not stay."""
+        async with self._turn:
+            if self.phase is not Phase.OPEN:
+                return
+            try:
+                await self._performer.perform(self.protocol.resume())
+            except Exception:
+                logger.exception("connection.resume_failed", connection=self.id)
+                self.close(1011, str(InternalFault()))
+
+    def touch(self) -> None:
+        """The peer is alive."""
+        self.last_seen = time.time()
+
+    async def tell(self, ref: str, error: Exception) -> None:
         if not isinstance(error, GatewayError):
             logger.error("internal_fault", connection=self.id, exc_info=error)
             error = InternalFault()
-        self._count(error)
-        await self.perform(self.protocol.failed(ref, error))
-
-    # --- effects ---
-
-    async def perform(self, effects: Effects) -> None:
-        """Carry out what the protocol asked for, in order."""
-        for effect in effects:
-            match effect:
-                case Call(operation, ref):
-                    await self._call(operation, ref)
-                case Authenticate(credential, ref):
-                    await self._authenticate(credential, ref)
-                case Join(address):
-                    await self._memberships.join(address)
-                case Leave(address):
-                    await self._memberships.leave([address])
-                case Publish(targets, event):
-                    self._hub.publish(targets, event)
-                case Record(address, event):
-                    self._hub.record(address, event)
-                case Recover():
-                    if not await self._memberships.recover(effect, self._replay, self._peer):
-                        self.slow()
-                case _:
-                    self._perform_now(effect)
-
-    def _replay(self, ref: str, outcome: Recovered | Gap) -> Iterator[None]:
-        for told in self.protocol.replied(ref, outcome):
-            self._perform_now(told)
-            yield
-
-    def _perform_now(self, effect: Effect) -> None:
-        """The effects that need no waiting: all that may come of a delivery."""
-        match effect:
-            case Send(frame):
-                self._peer.outbound.text(self.protocol.encode(frame))
-            case SendText(text):
-                self._peer.outbound.text(text)
-            case Close(code, reason):
-                self._close(code, reason)
-            case Ask():
-                self._ask(effect)
-            case Touch():
-                self.last_seen = time.time()
-            case WaitFor(seconds):
-                if self.phase is Phase.GREETING:
-                    self._wait_for_greeting(seconds)
-            case _:
-                raise AssertionError(f"{effect!r} cannot be performed here")
-
-    async def _call(self, operation: Operation, ref: str) -> None:
-        try:
-            result = await self._services.run(operation, self.principal)
-        except Exception as error:
-            await self._tell(ref, error)
-            return
-        if isinstance(result, asyncio.Future):  # the answer comes when a run has ended
-            result.add_done_callback(lambda done: self._answer_later(ref, done))
-        else:
-            await self.perform(self.protocol.replied(ref, result))
-
-    def _ask(self, ask: Ask) -> None:
-        if self._asks is None:
-            self._asks = Asks()
-        self._asks.put(ask, self._call)
-
-    def _answer_later(self, ref: str, done: asyncio.Future[Any]) -> None:
-        if self.phase is Phase.CLOSED or done.cancelled():
-            return
-        error = done.exception()
-        if error is None:
-            effects = self.protocol.replied(ref, done.result())
-        elif isinstance(error, GatewayError):
-            self._count(error)
-            effects = self.protocol.failed(ref, error)
-        else:
-            logger.error("internal_fault", connection=self.id, exc_info=error)
-            effects = self.protocol.failed(ref, InternalFault())
-        for effect in effects:
-            self._perform_now(effect)
-
-    async def _authenticate(self, credential: Credential, ref: str) -> None:
-        outcome = await self._services.authenticate(credential)
-        if isinstance(outcome, Principal):
-            await self._admit(outcome, ref)
-        else:
-            await self.perform(self.protocol.replied(ref, outcome))
+        self.count(error)
+        await self._performer.perform(self.protocol.failed(ref, error))
 
     # --- the bus ---
 
@@ -344,7 +258,7 @@ class Connection:
                 self._leave_soon(event.data["within_s"])
         if self.phase is Phase.OPEN:
             for effect in self.protocol.deliver(event):
-                self._perform_now(effect)
+                self._performer.perform_now(effect)
 
     def _leave_soon(self, within_s: float) -> None:
         if "drain" not in self._timers:
@@ -360,16 +274,16 @@ class Connection:
         error = SlowConsumer()
         answer = wire_answer(self.protocol.name, error)
         if self.phase is not Phase.CLOSED and isinstance(answer, Shut):
-            self._count(error)
+            self.count(error)
             self._peer.outbound.discard()
-            self._close(answer.code, str(error))
+            self.close(answer.code, str(error))
 
     def _shut(self, error: GatewayError) -> None:
-        self._count(error)
+        self.count(error)
         for effect in self.protocol.failed("", error):
-            self._perform_now(effect)
+            self._performer.perform_now(effect)
 
-    def _close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str) -> None:
         if self.phase is Phase.CLOSED:
             return
         self.phase = advance(self.phase, Signal.CLOSE)
@@ -380,8 +294,7 @@ class Connection:
 
     def _end_waiting(self) -> None:
         self._timers.cancel_all()
-        if self._asks is not None:
-            self._asks.drop()
+        self._performer.end()
 
     @property
     def queued_bytes(self) -> int:
@@ -401,7 +314,7 @@ class Connection:
 
     # --- deadlines ---
 
-    def _wait_for_greeting(self, seconds: float) -> None:
+    def wait_for_greeting(self, seconds: float) -> None:
         self._timers.set("greeting", seconds, self._shut, GreetingTimeout())
 
     def _expire_at(self, moment: float) -> None:
@@ -425,5 +338,5 @@ class Connection:
             "account": self.principal.account,
         }
 
-    def _count(self, error: GatewayError) -> None:
+    def count(self, error: GatewayError) -> None:
         metrics.REFUSALS.labels(self.protocol.name, type(error).__name__).inc()

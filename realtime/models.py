@@ -20,11 +20,15 @@ MANY = "system.many"  # the name of an event that holds others; see `Announcemen
 
 
 class Announcement(models.Model):
-    """One row of the transactional outbox (`realtime.bus.announce`). Deleted after ten minutes."""
+    """One row of the transactional outbox (`realtime.bus.announce`). Deleted after ten minutes.
+
+    `once` is empty, or the key under which it is recorded (`Hub.record`), once for all processes.
+    """
 
     id = models.BigAutoField(primary_key=True)
     addresses = models.JSONField()
     event = models.JSONField()
+    once = models.CharField(max_length=32, default="", db_default="", blank=True)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     def __str__(self) -> str:

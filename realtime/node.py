@@ -100,8 +100,13 @@ class Node:
         ]
         if settings.REDIS_URL:
             outside = Outside(self.hub, settings.REDIS_URL)
-            loop = self._repeat("outside", outside.listen, _every(OUTSIDE_S))
-            self._tasks.append(asyncio.create_task(loop))
+            self._tasks += [
+                asyncio.create_task(self._repeat(name, work, _every(wait_s)))
+                for name, work, wait_s in (
+                    ("outside", outside.listen, OUTSIDE_S),
+                    ("outside-lease", outside.lease.keep, OUTSIDE_S),
+                )
+            ]
         if self.dispatcher is not None:
             self.dispatcher.start()
             loop = self._repeat("dispatch", self.dispatcher.work, self.dispatcher.wait)
@@ -177,10 +182,13 @@ class Node:
         while True:
             gaps = list(self._cursor.gaps)
             heard = await housekeeping(follow.unheard, self._cursor.high, gaps, self.hub.hears)
-            for number, (announcement, said) in enumerate(heard, 1):
+            for number, (announcement, once, said) in enumerate(heard, 1):
                 for targets, some in said:
                     for event in some:
-                        self.hub.deliver(targets, event)
+                        if once:
+                            self.hub.record(targets[0], event, once=once)
+                        else:
+                            self.hub.deliver(targets, event)
                 if not number % ROWS_AT_ONCE:
                     await asyncio.sleep(0)
                 self._cursor.mark(announcement, time.monotonic())

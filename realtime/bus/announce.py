@@ -2,12 +2,13 @@
 
 A row in the caller's own transaction; after the commit a hint that only makes it quicker. Rolled
 back: nobody hears. Committed: every process hears, with the bus down or the committing process
-dead, because each follows the rows by itself (`realtime.bus.follow`). Streamed chunks, group and
-topic messages and presence need no row: they go through `Hub.publish`.
+dead, because each follows the rows by itself (`realtime.bus.follow`). Streamed chunks and what
+peers say to groups and topics need no row: they go through `Hub.publish` and `Hub.record`.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 
 from django.db import transaction
@@ -29,6 +30,14 @@ def announce(addresses: Address | Sequence[Address], event: Event) -> int:
     row.save()
     transaction.on_commit(_give_hint, robust=True)
     return row.pk
+
+
+def announce_recorded(address: Address, event: Event) -> None:
+    """As `announce`, at an address with a history: it is numbered there, once for all processes."""
+    (row,) = Announcement.rows([([address], event)])
+    row.once = secrets.token_hex(16)
+    row.save()
+    transaction.on_commit(_give_hint, robust=True)
 
 
 def announce_all(facts: Sequence[tuple[Sequence[Address], Event]]) -> None:

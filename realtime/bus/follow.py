@@ -24,7 +24,7 @@ FIRST_GAPS = 100
 BATCH = 500
 
 Hears = Callable[[Sequence[tuple[str, str, str]]], bool]
-Heard = tuple[int, list[Said]]
+Heard = tuple[int, str, list[Said]]
 
 _addresses = msgspec.json.Decoder(list[tuple[str, str, str]]).decode
 _event = msgspec.json.Decoder(dict[str, Any]).decode
@@ -76,17 +76,21 @@ def newest(now_s: float) -> Cursor:
 
 
 def unheard(high: int, gaps: Sequence[int], hears: Hears) -> list[Heard]:
-    """The committed rows after `high` or in `gaps`, oldest first, at most BATCH; what each says.
+    """The committed rows after `high` or in `gaps`, oldest first, at most BATCH: their `once`, and
+    what each says.
 
     Nothing of those that speak only to addresses where nobody `hears`: they are not even parsed.
+    What is recorded is for those, too, who come later.
     """
     wanted = Q(id__gt=high) | Q(id__in=gaps) if gaps else Q(id__gt=high)
     rows = Announcement.objects.filter(wanted).order_by("id")[:BATCH]
-    found = rows.values_list("pk", *[Cast(name, TextField()) for name in ("addresses", "event")])
-    return [
-        (pk, list(said(table, _event(event))) if hears(table := _addresses(addresses)) else [])
-        for pk, addresses, event in found
-    ]
+    texts = [Cast(name, TextField()) for name in ("addresses", "event")]
+    heard = []
+    for pk, once, addresses, event in rows.values_list("pk", "once", *texts):
+        table = _addresses(addresses)
+        wanted_here = once or hears(table)
+        heard.append((pk, once, list(said(table, _event(event))) if wanted_here else []))
+    return heard
 
 
 def delete_old() -> int:

@@ -120,12 +120,15 @@ class Hub:
         if self._line is not None:
             self._line.send(addresses, event)
 
-    def record(self, address: Address, event: Event, placed: Placed | None = None) -> None:
+    def record(
+        self, address: Address, event: Event, placed: Placed | None = None, *, once: str = ""
+    ) -> None:
         """As `publish`, numbered and kept: the members hear `event` with its `position`.
 
-        Whatever is said at an address of which something can be recovered is said by this.
+        Whatever is said at an address of which something can be recovered is said by this. With
+        `once`, every process says it under the same key, and each member hears it once.
         """
-        self.history.record(address, event, placed)
+        self.history.record(address, event, placed, once=once)
 
     async def append(self, address: Address, event: Event) -> Position | None:
         """As `record`; where it is now, or None when it could not be numbered."""

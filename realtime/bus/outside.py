@@ -1,6 +1,7 @@
 """Outside: what other programs publish to the Redis channel `nexus:broadcast` is telemetry.
 
-Every process listens for itself and tells its own members. At most once, like all that is live.
+Every process listens, and the one that holds a lease records what it hears, for all. At most once:
+for some seconds after a holder's end nobody may.
 Source: PROTOCOLS.md 5.5, 6 (004).
 """
 
@@ -14,12 +15,14 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from realtime.bus.hub import Hub
+from realtime.bus.lease import Lease
 from realtime.core import topics, wire
 from realtime.core.errors import MalformedFrame
 
 logger = structlog.get_logger("gateway")
 
 CHANNEL = "nexus:broadcast"
+LEASE = "gw.outside"
 ACCOUNT = "default"  # of whatever names none (PROTOCOLS.md 6)
 MAX_BYTES = 1024 * 1024
 CONNECT_S = 1.0
@@ -32,7 +35,8 @@ class Outside:
     def __init__(self, hub: Hub, url: str) -> None:
         self._hub = hub
         self._url = url
-        self._place = [topics.address(ACCOUNT, topics.TELEMETRY)]
+        self._place = topics.address(ACCOUNT, topics.TELEMETRY)
+        self.lease = Lease(url, LEASE)
         self._complained = False
         self._lost = False
 
@@ -65,8 +69,8 @@ class Outside:
             self.say(said["data"])
 
     def say(self, text: bytes) -> None:
-        """A message of another program, to whoever here has subscribed to `telemetry`."""
-        if not self._hub.hears(self._place):
+        """A message of another program, to whoever has subscribed to `telemetry`."""
+        if not self.lease.held:
             return
         try:
             if len(text) > MAX_BYTES:
@@ -78,4 +82,4 @@ class Outside:
             self._complained = True
             return
         event = topics.broadcast(topics.TELEMETRY, data, now=time.time())
-        self._hub.deliver(self._place, event)
+        self._hub.record(self._place, event)

@@ -55,6 +55,14 @@ class Recover:
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """Soon, and not while a frame of the peer is dealt with: `Protocol.resume()` says what next.
+
+    Also for what a delivery has shown to be missing.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     address: Address
 
@@ -116,6 +124,7 @@ Effect = (
     | Touch
     | Join
     | Recover
+    | Resume
     | Leave
     | Publish
     | Record

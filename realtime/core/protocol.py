@@ -89,7 +89,11 @@ class Protocol(ABC):
         return []
 
     def deliver(self, event: Event) -> Effects:
-        """Something arrived from the bus: only Send, SendText, Close and Ask may come of it."""
+        """Something arrived from the bus: only Send, SendText, Close, Ask, Resume come of it."""
+        return []
+
+    def resume(self) -> Effects:
+        """It is time for what Resume was asked for: Recover, for one address at a time."""
         return []
 
     def failed(self, ref: str, error: GatewayError) -> Effects:

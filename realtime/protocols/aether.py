@@ -9,13 +9,25 @@ large, 1011 our fault.
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
-from realtime.core import addresses, events, wire
+from realtime.core import addresses, events, numbers, wire
 from realtime.core import group_messages as messages
 from realtime.core.addresses import Address
 from realtime.core.credentials import Credential, GroupTicket
-from realtime.core.effects import Effect, Effects, Join, Publish, Send, SendText, Touch
+from realtime.core.effects import (
+    Effect,
+    Effects,
+    Join,
+    Publish,
+    Record,
+    Recover,
+    Resume,
+    Send,
+    SendText,
+    Touch,
+)
 from realtime.core.errors import (
     BadCredentials,
     GatewayError,
@@ -26,14 +38,17 @@ from realtime.core.errors import (
 from realtime.core.events import Event
 from realtime.core.group_messages import Said
 from realtime.core.handshake import Handshake
+from realtime.core.history import REASONS, Gap, Position, Recovered
 from realtime.core.limits import TokenBucket
+from realtime.core.numbers import Numbers
 from realtime.core.protocol import Protocol
 
+DECIMAL = re.compile("[0-9]{1,16}")
 KEY_MARK = "gwk_"  # how our API keys begin: a bearer is one, or an access token
 
 
 class AetherProtocol(Protocol):
-    __slots__ = ("_bucket", "_client_id", "_group_id")
+    __slots__ = ("_bucket", "_client_id", "_followed", "_group_id")
 
     name: ClassVar[str] = messages.NAME
 
@@ -41,6 +56,7 @@ class AetherProtocol(Protocol):
         super().__init__(**kwargs)
         self._client_id = self._group_id = ""
         self._bucket: TokenBucket | None = None  # most deployments have no limit
+        self._followed: Numbers | None = None  # the group, if the client wants to miss nothing
 
     # --- codec ---
 
@@ -69,9 +85,10 @@ class AetherProtocol(Protocol):
     # --- conversation ---
 
     def handshake(self, request: Handshake) -> Credential:
-        """Any parameter may be present and empty (4.1). Raises BadCredentials."""
+        """Any parameter may be present and empty (4.1). Raises BadCredentials, MalformedFrame."""
         self._group_id = request.parameters["group_id"]
         self._client_id = request.parameters["client_id"]
+        self._followed = _followed(request)
         bearer = request.bearer
         bearer_key = bearer if bearer.startswith(KEY_MARK) else ""
         query, header = request.query.get, request.headers.get
@@ -83,11 +100,11 @@ class AetherProtocol(Protocol):
         )
 
     def opened(self, ref: str) -> Effects:
-        """Nothing is said: clients of V3 expect messages only."""
-        realm = self._realm
+        """Nothing is said, unless it was asked for: clients of V3 expect messages only."""
+        realm, followed = self._realm, self._followed
         return [
             Join(addresses.client(realm, self._client_id)),
-            Join(addresses.group(realm, self._group_id)),
+            Recover(self._group, followed.last) if followed is not None else Join(self._group),
             Join(addresses.everyone(realm)),
             Join(addresses.everyone(messages.NAME)),
         ]
@@ -100,10 +117,17 @@ class AetherProtocol(Protocol):
         if frame.target == "echo":
             routed = Send(message)
         else:
-            routed = Publish([self._address(frame)], Event(messages.MESSAGE, {"message": message}))
+            event = Event(messages.MESSAGE, {"message": message})
+            if frame.target == "group":
+                routed = Record(self._group, event)
+            else:
+                routed = Publish([self._address(frame)], event)
         return [Touch(), routed] if frame.msg_type == "heartbeat" else [routed]
 
     def deliver(self, event: Event) -> Effects:
+        followed = self._followed
+        if followed is not None and (event.position is not None or event.name == events.RESYNC):
+            return self._follow(followed, event)
         match event.name:
             case messages.MESSAGE:
                 return [SendText(_rendered(event))]
@@ -115,24 +139,51 @@ class AetherProtocol(Protocol):
             case _:
                 return []
 
+    def _follow(self, followed: Numbers, event: Event) -> Effects:
+        """What has a number is said whatever it is: one's own presence, too."""
+        if event.name == events.RESYNC:
+            followed.lost = True
+        elif followed.passes(event):
+            return [SendText(_numbered(event))]
+        return [Resume()] if followed.lost else []
+
+    def resume(self) -> Effects:
+        followed = self._followed
+        if followed is None or not followed.lost:
+            return []
+        followed.lost = False
+        return [Recover(self._group, followed.last)]
+
+    def replied(self, ref: str, result: Recovered | Gap) -> Effects:
+        """What was missed in the group, after a message that says so."""
+        outcome = self._followed.settle(result) if self._followed is not None else None
+        if outcome is None:
+            return []
+        answer = self._from_server(
+            "RECOVERED",
+            REASONS[outcome.reason] if isinstance(outcome, Gap) else None,
+            numbers.told(outcome),
+            target="echo",
+            msg_type="cmd",
+        )
+        missed = outcome.events if isinstance(outcome, Recovered) else ()
+        return [Send(answer), *[SendText(_numbered(event)) for event in missed]]
+
     def last_words(self, ref: str, error: GatewayError) -> list[Effect]:
         return [Send(self.error_frame(ref, error.code, error))]
 
     def _address(self, frame: Said) -> Address:
-        """Always in the sender's account and, for a group, the URL's. Raises RoleTooLow."""
-        match frame.target:
-            case "group":
-                return addresses.group(self._realm, self._group_id)
-            case "direct":
-                return addresses.client(self._realm, frame.to_id or "")
-            case _:
-                if not self.principal.at_least("operator"):
-                    raise RoleTooLow("permission denied: target broadcast requires operator role")
-                everywhere = self.principal.is_superuser
-                return addresses.everyone(messages.NAME if everywhere else self._realm)
+        """Of a direct message or a broadcast, in the sender's account. Raises RoleTooLow."""
+        if frame.target == "direct":
+            return addresses.client(self._realm, frame.to_id or "")
+        if not self.principal.at_least("operator"):
+            raise RoleTooLow("permission denied: target broadcast requires operator role")
+        return addresses.everyone(messages.NAME if self.principal.is_superuser else self._realm)
 
-    def _from_server(self, cmd: str, msg: str, payload: Any, *, target: Any) -> dict[str, Any]:
-        said = Said(msg_type="msg", target=target, cmd=cmd, msg=msg, payload=payload)
+    def _from_server(
+        self, cmd: str, msg: str | None, payload: Any, *, target: Any, msg_type: Any = "msg"
+    ) -> dict[str, Any]:
+        said = Said(msg_type=msg_type, target=target, cmd=cmd, msg=msg, payload=payload)
         return messages.complete(
             said,
             from_id=messages.SERVER,
@@ -156,6 +207,11 @@ class AetherProtocol(Protocol):
             )
 
     @property
+    def _group(self) -> Address:
+        """The URL's, in the sender's account."""
+        return addresses.group(self._realm, self._group_id)
+
+    @property
     def _realm(self) -> str:
         return messages.realm(self.principal.account)
 
@@ -170,6 +226,29 @@ class AetherProtocol(Protocol):
 
 def _rendered(event: Event) -> str:
     return event.rendered(messages.NAME, lambda: wire.encode(event.data["message"]))
+
+
+def _numbered(event: Event) -> str:
+    """For who asked for numbers."""
+    at = event.position
+    fields = at._asdict() if at is not None else {}
+    return event.rendered("aether+offset", lambda: wire.encode({**event.data["message"], **fields}))
+
+
+def _followed(request: Handshake) -> Numbers | None:
+    """`since_epoch` and `since_offset`, both empty: from now on. Raises MalformedFrame."""
+    epoch, offset = request.query.get("since_epoch"), request.query.get("since_offset")
+    if epoch is None and offset is None:
+        return None
+    followed = Numbers()
+    position: Position | None = None
+    if epoch or offset:
+        whole = int(offset) if offset and DECIMAL.fullmatch(offset) else None
+        position = numbers.position(epoch, whole)
+        if position is None:
+            raise MalformedFrame("since_epoch and since_offset: both of a message, or both empty")
+    followed.ask(position)
+    return followed
 
 
 def _one(name: str, *places: str | None) -> str:

@@ -14,9 +14,19 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import UNSET
 
-from realtime.core import topics, wire
+from realtime.core import events, numbers, topics, wire
 from realtime.core.credentials import Credential, Jwt
-from realtime.core.effects import Effects, Join, Leave, Publish, Send, SendText, Touch
+from realtime.core.effects import (
+    Effects,
+    Join,
+    Leave,
+    Record,
+    Recover,
+    Resume,
+    Send,
+    SendText,
+    Touch,
+)
 from realtime.core.errors import (
     GatewayError,
     InvalidParams,
@@ -28,6 +38,8 @@ from realtime.core.errors import (
 )
 from realtime.core.events import Event
 from realtime.core.handshake import Handshake
+from realtime.core.history import OFF, Gap, Position, Recovered
+from realtime.core.numbers import Numbers
 from realtime.core.protocol import Protocol
 
 WELCOME = "Welcome to Nexus WebSocket"
@@ -53,6 +65,7 @@ _canonical = msgspec.json.Encoder(order="deterministic").encode
 class Subscribe(msgspec.Struct, frozen=True):
     channel: str
     filters: Any = UNSET
+    since: Any = UNSET  # beyond the specification: docs/decisions/0010-recovery.md
 
 
 class Unsubscribe(msgspec.Struct, frozen=True):
@@ -73,7 +86,9 @@ class Ping(msgspec.Struct, frozen=True):
 Frame = Subscribe | Unsubscribe | Say | Ping
 
 READERS: dict[str, Callable[[dict[str, Any]], Frame]] = {
-    "subscribe": lambda said: Subscribe(_channel(said), said.get("filters", UNSET)),
+    "subscribe": lambda said: Subscribe(
+        _channel(said), said.get("filters", UNSET), said.get("since", UNSET)
+    ),
     "unsubscribe": lambda said: Unsubscribe(_channel(said)),
     "publish": lambda said: Say(_channel(said), said.get("payload", UNSET)),
     "ping": lambda said: Ping(),
@@ -112,8 +127,19 @@ class Filter:
         return True
 
 
+class Followed(Numbers):
+    """A channel of which the peer wants to miss nothing."""
+
+    __slots__ = ("answer", "epoch")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer: dict[str, Any] = {}  # to what it has asked; then empty
+        self.epoch = ""  # the last one that it was sent
+
+
 class NexusProtocol(Protocol):
-    __slots__ = ("_channels",)
+    __slots__ = ("_channels", "_followed")
 
     name: ClassVar[str] = "nexus"
 
@@ -121,6 +147,7 @@ class NexusProtocol(Protocol):
         super().__init__(**kwargs)
         # The filters of each channel, a message that passes one of them is heard; none: all are.
         self._channels: dict[str, dict[str, Filter]] = {}
+        self._followed: dict[str, Followed] = {}
 
     # --- codec ---
 
@@ -160,34 +187,69 @@ class NexusProtocol(Protocol):
 
     def receive(self, frame: Frame) -> Effects:
         match frame:
-            case Subscribe(channel, filters):
-                return self._subscribe(channel, filters)
+            case Subscribe(channel, filters, since):
+                return self._subscribe(channel, filters, since)
             case Unsubscribe(channel):
                 told = Send({"type": "unsubscribed", "channel": channel})
                 known = self._channels.pop(channel, None) is not None
+                self._followed.pop(channel, None)
                 return [Leave(self._address(channel)), told] if known else [told]
             case Say(channel, payload):
-                return [Publish([self._address(channel)], self._message(channel, payload))]
+                return [Record(self._address(channel), self._message(channel, payload))]
             case Ping():
                 return [Touch(), Send({"type": "pong", "timestamp": int(self.now() * 1000)})]
 
     def deliver(self, event: Event) -> Effects:
         """Each message once, whatever overlaps; nothing of what was unsubscribed meanwhile."""
-        filters = self._channels.get(_topic(event))
+        if event.name == events.RESYNC:
+            return self._lost()
+        channel = _topic(event)
+        filters = self._channels.get(channel)
         if filters is None:
             return []
-        if filters:
-            for one in filters.values():
-                if one.passes(event):
-                    break
-            else:
-                return []
-        return [SendText(event.rendered(self.name, lambda: wire.encode(_frame(event))))]
+        followed = self._followed.get(channel)
+        if followed is not None and not followed.passes(event):
+            return [Resume()] if followed.lost else []
+        if not _pass(filters, event):
+            return []
+        return [SendText(_text(event, followed))]
 
-    def _subscribe(self, channel: str, filters: Any) -> Effects:
+    def _lost(self) -> Effects:
+        for followed in self._followed.values():
+            followed.lost = True
+        return [Resume()] if self._followed else []
+
+    def resume(self) -> Effects:
+        """One channel at a time: what it has lost goes out before anything newer."""
+        lost = [channel for channel, followed in self._followed.items() if followed.lost]
+        if not lost:
+            return []
+        followed = self._followed[lost[0]]
+        followed.lost = False
+        recover = Recover(self._address(lost[0]), followed.last, lost[0])
+        return [recover, Resume()] if lost[1:] else [recover]
+
+    def replied(self, ref: str, result: Recovered | Gap) -> Effects:
+        """What was missed on the channel `ref`, after the answer that says so."""
+        followed = self._followed[ref]
+        answer, followed.answer = followed.answer or _subscribed(ref), {}
+        outcome = followed.settle(result)
+        if outcome is None:
+            return []
+        answer.update(numbers.told(outcome))
+        followed.epoch = answer.get("epoch", followed.epoch)
+        if isinstance(outcome, Gap):
+            return [Send(answer)]
+        filters = self._channels[ref]
+        missed = [event for event in outcome.events if _pass(filters, event)]
+        return [Send(answer), *[SendText(_text(event, followed)) for event in missed]]
+
+    def _subscribe(self, channel: str, filters: Any, since: Any) -> Effects:
         """Raises RoleTooLow, InvalidParams."""
-        if channel.startswith(topics.OF_AGENTS) and not self.principal.at_least("operator"):
+        of_agents = channel.startswith(topics.OF_AGENTS)
+        if of_agents and not self.principal.at_least("operator"):
             raise RoleTooLow("permission denied: topics of agents require operator role")
+        after = _position(since)
         wanted = Filter(filters) if filters else None
         known = self._channels.get(channel)
         if known is None and len(self._channels) >= MAX_CHANNELS:
@@ -197,10 +259,15 @@ class NexusProtocol(Protocol):
         elif known is None or known and wanted.key not in known:
             self._check_filters()
             self._channels.setdefault(channel, {})[wanted.key] = wanted
-        told = {"type": "subscribed", "channel": channel}
-        if filters is not UNSET:
-            told["filters"] = filters
-        return [*([Join(self._address(channel))] if known is None else []), Send(told)]
+        answer = _subscribed(channel, filters)
+        if since is not UNSET and not of_agents:
+            followed = self._followed.setdefault(channel, Followed())
+            followed.ask(after)
+            followed.answer = answer
+            return [Recover(self._address(channel), after, channel)]
+        if since is not UNSET:
+            answer.update(numbers.told(Gap(OFF)))
+        return [*([Join(self._address(channel))] if known is None else []), Send(answer)]
 
     def _check_filters(self) -> None:
         if sum(len(filters) for filters in self._channels.values()) >= MAX_FILTERS:
@@ -229,6 +296,22 @@ def _channel(said: dict[str, Any]) -> str:
     return topics.check_channel(said.get("channel"))
 
 
+def _position(since: Any) -> Position | None:
+    """What a peer has; None: nothing yet. Raises InvalidParams."""
+    if since is UNSET or since is None:
+        return None
+    given = since if isinstance(since, dict) else {}
+    position = numbers.position(given.get("epoch"), given.get("offset"))
+    if position is None:
+        raise InvalidParams("since takes null, or epoch (a text) and offset (0 or more)")
+    return position
+
+
+def _subscribed(channel: str, filters: Any = UNSET) -> dict[str, Any]:
+    answer = {"type": "subscribed", "channel": channel}
+    return answer if filters is UNSET else {**answer, "filters": filters}
+
+
 # --- what is heard ---
 
 
@@ -239,6 +322,27 @@ def _topic(event: Event) -> str:
         return channel
     last = AGENT_EVENTS.get(event.name)
     return f"{topics.OF_AGENTS}{event.data['agent_id']}.{last}" if last else ""
+
+
+def _pass(filters: dict[str, Filter], event: Event) -> bool:
+    """Whether one of them lets the event through; none let everything."""
+    for one in filters.values():
+        if one.passes(event):
+            return True
+    return not filters
+
+
+def _text(event: Event, followed: Followed | None) -> str:
+    """The number is for who asked, the epoch where it is another than before."""
+    at = event.position
+    if followed is None or at is None:
+        return event.rendered("nexus", lambda: wire.encode(_frame(event)))
+    if at.epoch == followed.epoch:
+        return event.rendered(
+            "nexus+offset", lambda: wire.encode({**_frame(event), "offset": at.offset})
+        )
+    followed.epoch = at.epoch
+    return event.rendered("nexus+epoch", lambda: wire.encode({**_frame(event), **at._asdict()}))
 
 
 def _data(event: Event) -> Any:

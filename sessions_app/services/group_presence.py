@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from django.conf import settings
 from django.db.models import QuerySet
 
-from realtime.bus.announce import announce
+from realtime.bus.announce import announce_recorded
 from realtime.core import addresses
 from realtime.core import group_messages as messages
 from realtime.core.errors import ClientIdInUse
@@ -79,4 +79,4 @@ def _announce_if_alone(
     group_id = messages.group_of(place)
     said = messages.presence(client_id, group_id, online=online, now=time.time())
     group = addresses.group(messages.realm(account), group_id)
-    announce(group, Event(messages.PRESENCE, {"message": said}))
+    announce_recorded(group, Event(messages.PRESENCE, {"message": said}))

@@ -12,10 +12,9 @@ from typing import Any
 from django.db import transaction
 
 from accounts.services import scopes
-from realtime.bus.announce import announce
+from realtime.bus.announce import announce, announce_recorded
 from realtime.core import addresses, ids, wire
 from realtime.core import group_messages as messages
-from realtime.core.addresses import Address
 from realtime.core.errors import FrameTooLarge
 from realtime.core.events import Event
 from realtime.core.limits import MAX_FRAME_BYTES
@@ -32,7 +31,9 @@ def tell_group(*, principal: Principal, group_id: str, said: dict[str, Any]) -> 
     """
     ids.check("group_id", group_id)
     group = addresses.group(messages.realm(principal.account), group_id)
-    return _tell(principal, group, {**said, "target": "group"}, group_id=group_id)
+    message = _message(principal, {**said, "target": "group"}, group_id=group_id)
+    announce_recorded(group, Event(messages.MESSAGE, {"message": message}))
+    return message
 
 
 @transaction.atomic
@@ -44,17 +45,16 @@ def tell_client(*, principal: Principal, client_id: str, said: dict[str, Any]) -
     ids.check("client_id", client_id)
     client = addresses.client(messages.realm(principal.account), client_id)
     direct = {**said, "target": "direct", "to_id": client_id}
-    return _tell(principal, client, direct, group_id=None)
+    message = _message(principal, direct, group_id=None)
+    announce(client, Event(messages.MESSAGE, {"message": message}))
+    return message
 
 
-def _tell(
-    principal: Principal, address: Address, said: dict[str, Any], *, group_id: str | None
-) -> dict[str, Any]:
+def _message(principal: Principal, said: dict[str, Any], *, group_id: str | None) -> dict[str, Any]:
     scopes.require(principal, "operator", "a message to groups and clients")
     wire.sanitize(said)
     frame = messages.read({"msg_type": "msg", **said})
     message = messages.complete(frame, from_id=messages.SERVER, group_id=group_id, now=time.time())
     if len(wire.encode(message).encode()) > MAX_BYTES:
         raise FrameTooLarge(f"a message takes {MAX_BYTES} bytes")
-    announce(address, Event(messages.MESSAGE, {"message": message}))
     return message

@@ -7,7 +7,7 @@ from typing import Any
 
 from accounts.models import Account
 from accounts.services.scopes import require
-from realtime.bus.announce import announce
+from realtime.bus.announce import announce_recorded
 from realtime.core import topics, wire
 from realtime.core.errors import FrameTooLarge, NotFound
 from realtime.core.principal import Principal
@@ -29,5 +29,5 @@ def publish(*, principal: Principal, channel: str, data: Any) -> dict[str, Any]:
     if not Account.objects.filter(slug=principal.account).exists():
         raise NotFound(f"account not found: {principal.account}")
     place = topics.address(principal.account, channel)
-    announce(place, topics.broadcast(channel, data, now=time.time()))
+    announce_recorded(place, topics.broadcast(channel, data, now=time.time()))
     return {"channel": channel, "published": True}

@@ -6,11 +6,16 @@ A transcript is a text file, one line a step:
   < TEXT             we say (compared as JSON)
   + KIND REALM KEY   we join an address; - KIND REALM KEY: we leave it
   ^ KIND REALM KEY   we publish to an address; `@ heard` brings it back to us
-  = NAME {data}      the event that we published there
+  * KIND REALM KEY   we record at an address, likewise
+  = NAME {data}      the event that we said there
+  % SINCE KIND REALM KEY   we recover an address from EPOCH:OFFSET, or `-` from now on
+  & …                we ask for a turn: `@ turn` gives it
   ~ NAME             we ask the domain: an operation, or Authenticate
   ! CODE REASON      we close
   @ …                the shell answers: admit {principal}, pending {pairing}, reply {result},
-                     fail ERROR MESSAGE, event NAME {data}, heard
+                     fail ERROR MESSAGE, event NAME {data}, heard, turn,
+                     recovered EPOCH:OFFSET [events], gap REASON [EPOCH:OFFSET]; with a number
+                     numbered EPOCH:OFFSET NAME {data}
 `#` begins a comment. Every effect must be named by a line, in order, except WaitFor and Touch.
 """
 
@@ -36,6 +41,9 @@ from realtime.core.effects import (
     Join,
     Leave,
     Publish,
+    Record,
+    Recover,
+    Resume,
     Send,
     SendText,
     Touch,
@@ -43,6 +51,7 @@ from realtime.core.effects import (
 )
 from realtime.core.events import Event
 from realtime.core.handshake import Handshake
+from realtime.core.history import Gap, Position, Recovered
 from realtime.core.lifecycle import Phase
 from realtime.core.principal import Principal
 
@@ -68,6 +77,9 @@ class Player:
             "+": lambda rest: self.names(rest, Join),
             "-": lambda rest: self.names(rest, Leave),
             "^": self.publishes,
+            "*": self.records,
+            "%": self.recovers,
+            "&": lambda rest: self.next(Resume),
             "=": self.published_is,
             "~": self.asks,
             "!": self.closes,
@@ -84,7 +96,7 @@ class Player:
                 parameters=routing.resolve(path, query)[1],
                 address="198.51.100.7",
                 headers={name: value},
-                query=dict(parse_qsl(query)),
+                query=dict(parse_qsl(query, keep_blank_values=True)),
             )
         )
         if credential is not None:
@@ -117,6 +129,17 @@ class Player:
         elif verb == "event":
             name, _, data = rest.partition(" ")
             self.take(self.protocol.deliver(Event(name, json.loads(data))))
+        elif verb == "numbered":
+            at, name, data = rest.split(" ", 2)
+            self.take(self.protocol.deliver(numbered(at, name, json.loads(data))))
+        elif verb == "turn":
+            self.take(self.protocol.resume())
+        elif verb == "recovered":
+            at, _, said = rest.partition(" ")
+            self.settle(Recovered(missed(at, json.loads(said or "[]")), position(at)))
+        elif verb == "gap":
+            reason, _, at = rest.partition(" ")
+            self.settle(Gap(reason, position(at) if at else None))
         elif verb == "heard":
             assert self.published is not None
             self.take(self.protocol.deliver(Event.unpack(self.published.pack())))
@@ -135,6 +158,21 @@ class Player:
         effect = self.next(Publish)
         assert list(effect.addresses) == [address_of(rest)]
         self.published = effect.event
+
+    def records(self, rest: str) -> None:
+        effect = self.next(Record)
+        assert effect.address == address_of(rest)
+        self.published = effect.event
+
+    def recovers(self, rest: str) -> None:
+        effect = self.next(Recover)
+        since, _, address = rest.partition(" ")
+        assert effect.since == (None if since == "-" else position(since))
+        assert effect.address == address_of(address)
+        self.ref = effect.ref
+
+    def settle(self, outcome: Recovered | Gap) -> None:
+        self.take(self.protocol.replied(self.ref, outcome))
 
     def published_is(self, rest: str) -> None:
         name, _, data = rest.partition(" ")
@@ -166,6 +204,25 @@ class Player:
 def address_of(text: str) -> Address:
     kind, realm, *key = text.split(" ", 2)
     return Address(kind, realm, key[0] if key else "")
+
+
+def position(text: str) -> Position:
+    epoch, _, offset = text.partition(":")
+    return Position(epoch, int(offset))
+
+
+def numbered(at: str, name: str, data: Any) -> Event:
+    return Event(name, data, position=position(at))
+
+
+def missed(last: str, said: list[Any]) -> list[Event]:
+    """The events before and at `last`, each [NAME, {data}]."""
+    epoch, offset = position(last)
+    first = offset - len(said) + 1
+    return [
+        Event(name, data, position=Position(epoch, number))
+        for number, (name, data) in enumerate(said, first)
+    ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -50,10 +50,13 @@ class History(Interface):
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
-    def record(self, address: Address, event: Event, placed: Placed | None = None) -> None:
+    def record(
+        self, address: Address, event: Event, placed: Placed | None = None, *, once: str = ""
+    ) -> None:
         """Number, keep and publish `event`. Never waits, never fails.
 
         `placed` is called with its position, or with None when it was published unnumbered.
+        With `once`, every process says the same under this key, and only one is heard.
         """
 
     def arrived(self, message: dict[str, Any]) -> None:
@@ -73,13 +76,18 @@ class Nothing:
 
     async def stop(self) -> None: ...
 
-    def record(self, address: Address, event: Event, placed: Placed | None = None) -> None:
-        self._publish([address], event)
+    def record(
+        self, address: Address, event: Event, placed: Placed | None = None, *, once: str = ""
+    ) -> None:
+        tell = self._deliver if once else self._publish
+        tell([address], event)
         if placed is not None:
             placed(None)
 
     def arrived(self, message: dict[str, Any]) -> None:
         """A process with other settings has numbered it: it is heard here all the same."""
+        if "once" in message:
+            return  # nor has this process waited for it
         self._deliver([Address.unpack(message["address"])], Event.unpack(message["event"]))
 
     async def since(self, address: Address, position: Position | None) -> Recovered | Gap:

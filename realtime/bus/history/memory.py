@@ -74,7 +74,9 @@ class Memory:
 
     async def stop(self) -> None: ...
 
-    def record(self, address: Address, event: Event, placed: Placed | None = None) -> None:
+    def record(
+        self, address: Address, event: Event, placed: Placed | None = None, *, once: str = ""
+    ) -> None:
         event.position = self.append(address, event)
         self._deliver([address], event)
         if placed is not None:

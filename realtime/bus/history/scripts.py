@@ -1,6 +1,7 @@
 """The Lua scripts of `streams`: each is one step for Redis, so that nobody sees half of it.
 
-KEYS: 1 what is known of the address (a hash), 2 its messages (a stream), 3 the reign.
+KEYS: 1 what is known of the address (a hash), 2 its messages (a stream), 3 the reign, and for what
+every process says 4 a key that stands for it: where it was recorded, or "" if it went out without.
 
 The reign is a text that changes whenever Redis may have lost something: at a restart, even with
 data from a disk, and at a change of the primary (both have another `run_id`), and when a process
@@ -46,9 +47,17 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """
 
 # ARGV: 1 an epoch, should one begin; 2 how long messages are kept, 3 how long an idle epoch is, in
-# ms; 4 messages and 5 bytes to keep; 6 the channel; 7 the message, packed but for its position.
+# ms; 4 messages and 5 bytes to keep; 6 the channel; 7 the message, packed but for its position; and
+# with a fourth key 8 how long that stands, in ms. Returns where the message is, whoever said it.
 APPEND = (
-    _KNOWN
+    """
+local before = KEYS[4] and redis.call('GET', KEYS[4])
+if before then
+  local epoch, offset = before:match('^(%w+) (%d+)$')
+  return {epoch or '', tonumber(offset or 0)}
+end
+"""
+    + _KNOWN
     + """
 offset = offset + 1
 if redis.call('EXISTS', KEYS[2]) == 0 then first, bytes, why = offset, 0, 'expired' end
@@ -69,6 +78,9 @@ redis.call('PEXPIRE', KEYS[2], ARGV[2])
 """
     + _REMEMBER
     + """
+if KEYS[4] then
+  redis.call('SET', KEYS[4], string.format('%s %.0f', epoch, offset), 'PX', ARGV[8])
+end
 redis.call('PUBLISH', ARGV[6], ARGV[7] .. '\\176' .. epoch .. '\\207' .. struct.pack('>I8', offset))
 return {epoch, offset}
 """

@@ -21,6 +21,7 @@ import structlog
 from realtime import metrics
 from realtime.bus.history import scripts
 from realtime.bus.history.keeping import Bounds, Hears, Placed, Tell, new_epoch
+from realtime.bus.history.once import STANDS_MS, Once
 from realtime.bus.history.wire import (
     ENDED,
     LOST,
@@ -64,6 +65,7 @@ class _Pending:
     placed: Placed | None
     channel: str
     packed: bytes
+    once: str
     position: Position | None = None  # once Redis has answered
     waits: int = 0  # ticks since then
 
@@ -87,6 +89,7 @@ class Streams:
         self._opening = asyncio.Lock()
         self._echoes = 0  # of own messages, heard on the bus
         self._floors: dict[Address, Position] = {}  # said here before the bus brought it
+        self._once = Once(REIGN_KEY)
         self._digests: dict[_Step, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -112,11 +115,15 @@ class Streams:
 
     # --- saying ---
 
-    def record(self, address: Address, event: Event, placed: Placed | None = None) -> None:
+    def record(
+        self, address: Address, event: Event, placed: Placed | None = None, *, once: str = ""
+    ) -> None:
+        if self._once.is_said(once):  # by another process, over the bus
+            return
         if self.up and (len(self._pending) >= MAX_BACKLOG or self._bytes >= MAX_BACKLOG_BYTES):
             self._lost(OverflowError())
         if not self.up:
-            self._say_unnumbered(address, event, placed)
+            self._say_unnumbered(address, event, placed, once)
             return
         self._sent += 1
         message = {
@@ -125,20 +132,29 @@ class Streams:
             "number": self._sent,
             "address": address.pack(),
             "event": event.pack(),
+            **({"once": once} if once else {}),
             "at": _NOWHERE,
         }
         channel, packed = self._frame(address.group(), message)
-        pending = _Pending(address, event, placed, channel, packed[: -len(_TAIL)])
+        pending = _Pending(address, event, placed, channel, packed[: -len(_TAIL)], once)
         self._pending[self._sent] = pending
+        self._once.sent(once, self._sent)
         self._bytes += len(packed)
         self._outgoing.append(self._sent)
         self._something.set()
 
     def _say_unnumbered(
-        self, address: Address, event: Event, placed: Placed | None, *, everywhere: bool = True
+        self,
+        address: Address,
+        event: Event,
+        placed: Placed | None,
+        once: str,
+        *,
+        everywhere: bool = True,
     ) -> None:
         self._break(address)
-        tell = self._publish if everywhere else self._deliver
+        self._once.said_unnumbered(once)
+        tell = self._publish if everywhere and not once else self._deliver
         tell([address], event)
         if placed is not None:
             placed(None)
@@ -172,7 +188,9 @@ class Streams:
             numbers = list(self._next_batch())
             batch = [self._pending[number] for number in numbers]
             commands = [
-                self._run("append", pending.address, pending.channel, pending.packed)
+                self._run(
+                    "append", pending.address, pending.channel, pending.packed, once=pending.once
+                )
                 for pending in batch
             ]
             try:
@@ -206,18 +224,26 @@ class Streams:
         if isinstance(answer, Exception):
             logger.warning("history.refused", error=str(answer)[:200])
             self._forget(number)
-            self._say_unnumbered(pending.address, pending.event, pending.placed)
+            self._say_unnumbered(pending.address, pending.event, pending.placed, pending.once)
+            return
+        if not answer[0]:  # said by every process without a number, before this epoch began
+            self._forget(number)
+            self._deliver([pending.address], pending.event)
             return
         pending.position = Position(answer[0].decode(), answer[1])
         if not self._hears([pending.address]):  # nor will the bus bring it
             self._end(number, pending.position)
 
-    def _run(self, step: _Step, address: Address, *last: str | bytes | int) -> Command:
+    def _run(
+        self, step: _Step, address: Address, *last: str | bytes | int, once: str = ""
+    ) -> Command:
         name, bounds = address.group(), self._bounds
         given: tuple[str | bytes | int, ...] = (new_epoch(), _ms(bounds.ttl_s), _ms(bounds.epoch_s))
         if step == "append":
             given = (*given, bounds.size, bounds.max_bytes)
-        keys = (*_keys(name), REIGN_KEY)
+        keys: tuple[str, ...] = (*_keys(name), REIGN_KEY)
+        if once:
+            keys, last = (*keys, self._once.redis_key(once)), (*last, STANDS_MS)
         return ("EVALSHA", self._digests[step], len(keys), *keys, *given, *last)
 
     # --- hearing ---
@@ -229,6 +255,14 @@ class Streams:
             self._echoes += 1
             self._end(message["number"], position)
             return
+        once = message.get("once", "")
+        number = self._once.waiting(once)
+        if number is not None:
+            self._end(number, position)
+            return
+        if self._once.is_said(once):
+            return
+        self._once.said(once)
         address = Address.unpack(message["address"])
         if not self._floors or not self._is_late(address, position):
             event = Event.unpack(message["event"])
@@ -259,6 +293,7 @@ class Streams:
         pending = self._pending.pop(number, None)
         if pending is not None:
             self._bytes -= len(pending.packed) + len(_TAIL)
+            self._once.said(pending.once)
         return pending
 
     # --- recovering ---
@@ -310,16 +345,19 @@ class Streams:
     async def _open(self) -> None:
         while True:
             broken, everything = list(self._broken), self._all_broken
+            unnumbered = self._once.unnumbered()
             reign = ("EVAL", scripts.REIGN, 1, REIGN_KEY, new_epoch(), int(everything))
             loads = [("SCRIPT", "LOAD", text) for text in _TEXTS.values()]
             keys = [key for address in broken for key in _keys(address.group())]
             ended = [("DEL", *keys)] if keys else []
-            answers = await self._wire.connect([reign, *loads, *ended])
+            claims = self._once.claims(unnumbered)
+            answers = await self._wire.connect([reign, *loads, *claims, *ended])
             _sound(answers)
             self._digests = {
                 step: digest.decode() for step, digest in zip(_TEXTS, answers[1:], strict=False)
             }
             self._broken.difference_update(broken)
+            self._once.claimed(unnumbered)
             self._all_broken = self._all_broken and not everything
             if not self._broken and not self._all_broken:
                 break
@@ -340,9 +378,8 @@ class Streams:
                 continue  # Redis has it: the bus may still bring it
             self._forget(number)
             metrics.HISTORY_UNNUMBERED.inc()
-            self._say_unnumbered(
-                pending.address, pending.event, pending.placed, everywhere=number in unsent
-            )
+            at, event, placed, once = pending.address, pending.event, pending.placed, pending.once
+            self._say_unnumbered(at, event, placed, once, everywhere=number in unsent)
 
     async def _watch(self) -> None:
         """What Redis has published and the bus does not bring is said here with its number: an ear

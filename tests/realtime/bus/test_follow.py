@@ -23,9 +23,9 @@ def everybody(addresses):
 
 def read(cursor):
     heard = follow.unheard(cursor.high, list(cursor.gaps), everybody)
-    for number, _ in heard:
+    for number, *_ in heard:
         cursor.mark(number, 1.0)
-    return [event.name for _, said in heard for _, events in said for event in events]
+    return [event.name for *_, said in heard for _, events in said for event in events]
 
 
 def put(number, name="late"):
@@ -36,8 +36,8 @@ def put(number, name="late"):
 def test_what_is_announced_is_read_once_with_its_addresses():
     cursor = follow.newest(0.0)
     number = announce([TEAM, addresses.admins("a")], Event("x", {"n": 1}))
-    ((got, said),) = follow.unheard(cursor.high, [], everybody)
-    assert got == number
+    ((got, once, said),) = follow.unheard(cursor.high, [], everybody)
+    assert (got, once) == (number, "")
     assert said == [([TEAM, addresses.admins("a")], [Event("x", {"n": 1})])]
     assert read(cursor) == ["x"]
     assert read(cursor) == []
@@ -53,7 +53,7 @@ def test_many_facts_of_one_transaction_come_in_order_each_to_its_own():
     announcing.announce_all(facts)
     assert Announcement.objects.count() == 2
     heard = follow.unheard(cursor.high, [], everybody)
-    came = [(targets, event) for _, said in heard for targets, some in said for event in some]
+    came = [(targets, event) for *_, said in heard for targets, some in said for event in some]
     assert came == [(list(targets), event) for targets, event in facts]
 
 
@@ -67,8 +67,19 @@ def test_what_is_said_where_nobody_hears_is_not_read_but_counts_as_heard():
         asked.extend(addresses)
         return False
 
-    assert follow.unheard(cursor.high, [], nobody) == [(number, [])]
+    assert follow.unheard(cursor.high, [], nobody) == [(number, "", [])]
     assert asked == [TEAM]
+
+
+@pytest.mark.django_db
+def test_what_is_recorded_is_read_even_where_nobody_hears_and_has_a_key_of_its_own():
+    cursor = follow.newest(0.0)
+    for name in "ab":
+        announcing.announce_recorded(TEAM, Event(name))
+    heard = follow.unheard(cursor.high, [], lambda addresses: False)
+    assert [said for *_, said in heard] == [[([TEAM], [Event(name)])] for name in "ab"]
+    keys = [once for _, once, _ in heard]
+    assert len(set(keys)) == 2 and all(len(key) == 32 for key in keys)
 
 
 @pytest.mark.django_db

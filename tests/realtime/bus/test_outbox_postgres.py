@@ -36,9 +36,9 @@ def everybody(addresses):
 
 def read(cursor):
     heard = follow.unheard(cursor.high, list(cursor.gaps), everybody)
-    for number, _ in heard:
+    for number, *_ in heard:
         cursor.mark(number, time.monotonic())
-    return [event.name for _, said in heard for _, events in said for event in events]
+    return [event.name for *_, said in heard for _, events in said for event in events]
 
 
 def test_a_transaction_that_commits_late_is_heard_once():

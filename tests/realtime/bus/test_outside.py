@@ -5,19 +5,27 @@ from __future__ import annotations
 import pytest
 
 from realtime.bus import outside
+from realtime.bus.history.keeping import Bounds
+from realtime.bus.history.memory import Memory
 from realtime.bus.hub import Hub
 from realtime.bus.outside import Outside
 from realtime.core import topics
 
 
+class Held:
+    held = True
+
+
 @pytest.fixture
 def hub():
-    return Hub()
+    return Hub(history=Memory(Bounds()))
 
 
 @pytest.fixture
 def other(hub):
-    return Outside(hub, "redis://127.0.0.1:1/0")
+    outside = Outside(hub, "redis://127.0.0.1:1/0")
+    outside.lease = Held()
+    return outside
 
 
 async def test_it_is_told_to_telemetry_of_the_default_account_alone(hub, other):
@@ -40,7 +48,16 @@ async def test_what_is_no_json_is_dropped_and_told_of_once(hub, other, monkeypat
     assert told == ["bus.outside_dropped"]
 
 
-async def test_nothing_is_read_while_nobody_listens(other, monkeypatch):
+async def test_it_is_kept_for_those_who_come_later(other, hub):
+    place = topics.address("default", "telemetry")
+    before = (await hub.since(place, None)).position
+    other.say(b'{"cpu":7}')
+    (event,) = (await hub.since(place, before)).events
+    assert event.data["data"] == {"cpu": 7}
+
+
+async def test_who_does_not_hold_the_lease_leaves_it_to_who_does(hub, other, monkeypatch):
+    monkeypatch.setattr(Held, "held", False)
     monkeypatch.setattr(outside.wire, "decode", lambda text: pytest.fail("it was read"))
     other.say(b'{"cpu":7}')
 

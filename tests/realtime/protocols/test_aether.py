@@ -6,12 +6,14 @@ import json
 
 import pytest
 
-from realtime.core import addresses
+from realtime.core import addresses, events
+from realtime.core import group_messages as messages
 from realtime.core.credentials import GroupTicket
-from realtime.core.effects import Publish, Send, SendText, Touch
+from realtime.core.effects import Join, Record, Recover, Send, SendText, Touch
 from realtime.core.errors import BadCredentials, MalformedFrame, RateLimited, RoleTooLow
 from realtime.core.events import Event
 from realtime.core.handshake import Handshake
+from realtime.core.history import Position
 from realtime.core.limits import Limits
 from realtime.core.principal import Principal
 from realtime.protocols.aether import AetherProtocol
@@ -27,9 +29,9 @@ class Clock:
         return self.now
 
 
-def opened(principal=None, **options):
+def opened(principal=None, query=None, **options):
     protocol = AetherProtocol(**options)
-    protocol.handshake(Handshake(path="", parameters=IDS))
+    protocol.handshake(Handshake(path="", parameters=IDS, query=query or {}))
     protocol.principal = principal or Principal(id="alice", account="acme", role="operator")
     protocol.opened("")
     return protocol
@@ -184,7 +186,8 @@ def test_every_field_that_a_client_may_not_set_is_overwritten_wherever_it_says_i
             "payload",
             "sent_at",
         }
-        assert [address.realm for address in effect.addresses] == ["aether:acme"]
+        places = [effect.address] if target == "group" else effect.addresses
+        assert [address.realm for address in places] == ["aether:acme"]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +220,7 @@ def test_a_heartbeat_touches_and_then_goes_where_it_says(aether):
     assert isinstance(echoed, Send)
     touched, routed = aether.receive(aether.decode('{"msg_type":"heartbeat","target":"group"}'))
     assert touched == Touch()
-    assert isinstance(routed, Publish)
+    assert isinstance(routed, Record)
 
 
 def test_a_message_is_rendered_once_for_all_its_receivers(aether):
@@ -260,3 +263,59 @@ def test_without_a_limit_nothing_is_counted_and_the_gateways_own_does_not_apply(
 
 def test_events_of_others_are_passed_over(aether):
     assert aether.deliver(Event("chat.message", {"message": {"from_id": "x"}})) == []
+
+
+# --- recovery: what transcripts cannot say ---
+
+
+@pytest.mark.parametrize(
+    ("query", "since"),
+    [
+        ({"since_epoch": "", "since_offset": ""}, None),
+        ({"since_epoch": ""}, None),
+        ({"since_epoch": "e", "since_offset": "0"}, Position("e", 0)),
+        ({"since_epoch": "e", "since_offset": "9007199254740992"}, Position("e", 2**53)),
+    ],
+)
+def test_who_asks_by_the_query_recovers_the_group_and_joins_the_rest(query, since):
+    protocol = AetherProtocol()
+    protocol.handshake(Handshake(path="", parameters=IDS, query=query))
+    protocol.principal = Principal(id="alice", account="acme")
+    kinds = [type(effect) for effect in protocol.opened("")]
+    assert kinds == [Join, Recover, Join, Join]
+    assert protocol.opened("")[1] == Recover(addresses.group("aether:acme", "g"), since)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"since_epoch": "e"},
+        {"since_offset": "1"},
+        {"since_epoch": "e", "since_offset": ""},
+        {"since_epoch": "e", "since_offset": "-1"},
+        {"since_epoch": "e", "since_offset": "1.0"},
+        {"since_epoch": "e", "since_offset": "²"},
+        {"since_epoch": "e", "since_offset": "9" * 5000},
+        {"since_epoch": "e", "since_offset": "9007199254740993"},
+        {"since_epoch": "e" * 65, "since_offset": "1"},
+    ],
+)
+def test_half_a_place_and_what_is_none_are_refused(query):
+    with pytest.raises(MalformedFrame, match="since_epoch and since_offset"):
+        shows(query)
+
+
+def test_a_message_is_rendered_once_more_for_all_who_asked_for_numbers(aether):
+    said = Event(messages.MESSAGE, {"message": {"msg": "hi"}}, position=Position("e", 1))
+    followers = [opened(query={"since_epoch": "e", "since_offset": "0"}) for _ in range(3)]
+    texts = [peer.deliver(said)[0].text for peer in [*followers, aether, aether]]
+    assert texts == ['{"msg":"hi","epoch":"e","offset":1}'] * 3 + ['{"msg":"hi"}'] * 2
+    assert len(said.texts) == 2
+
+
+def test_without_a_question_a_resync_says_nothing_and_numbers_change_nothing(aether):
+    assert aether.deliver(Event(events.RESYNC, {"reason": "bus"})) == []
+    for offset in (1, 7, 1):
+        said = Event(messages.MESSAGE, {"message": {}}, position=Position("e", offset))
+        assert aether.deliver(said) == [SendText("{}")]
+    assert aether.resume() == []

@@ -8,10 +8,11 @@ import time
 import pytest
 
 from realtime.core import addresses, events, topics
-from realtime.core.effects import Join, Leave, Publish, Send, SendText, Touch
+from realtime.core.effects import Join, Leave, Record, Recover, Resume, Send, SendText, Touch
 from realtime.core.errors import InvalidParams, MalformedFrame, MissingCredentials, RoleTooLow
 from realtime.core.events import Event
 from realtime.core.handshake import Handshake
+from realtime.core.history import Position, Recovered
 from realtime.core.principal import Principal
 from realtime.protocols import nexus
 from realtime.protocols.nexus import NexusProtocol
@@ -306,7 +307,7 @@ def test_whoever_only_reads_does_not_publish(scopes, may):
     assert say(peer, action="subscribe", channel="c")
     if may:
         (published,) = say(peer, action="publish", channel="c", payload=1)
-        assert isinstance(published, Publish)
+        assert isinstance(published, Record)
     else:
         with pytest.raises(RoleTooLow, match="observers do not publish"):
             say(peer, action="publish", channel="c", payload=1)
@@ -321,4 +322,89 @@ def test_accounts_have_topics_of_their_own():
     places = [say(peer, action="subscribe", channel="c")[0].address for peer in (one, two)]
     assert places[0] != places[1]
     (published,) = say(two, action="publish", channel="c", payload=1)
-    assert list(published.addresses) == [places[1]]
+    assert published.address == places[1]
+
+
+# --- recovery: what transcripts cannot say ---
+
+
+def numbered(offset, data=1, epoch="e"):
+    event = message(data)
+    event.position = Position(epoch, offset)
+    return event
+
+
+def following(channel="telemetry", **fields):
+    peer = a_peer()
+    (recover,) = say(peer, action="subscribe", channel=channel, since=None, **fields)
+    assert recover == Recover(TELEMETRY, None, channel)
+    peer.replied(channel, Recovered((), Position("e", 0)))
+    return peer
+
+
+def test_without_since_not_a_byte_is_different(peer):
+    say(peer, action="subscribe", channel="telemetry")
+    (plain,) = peer.deliver(message(1))
+    (with_number,) = peer.deliver(numbered(7))
+    assert with_number == plain
+
+
+def test_a_message_is_rendered_once_with_and_once_without_its_number(monkeypatch):
+    made = []
+    encode = nexus.wire.encode
+    monkeypatch.setattr(nexus.wire, "encode", lambda frame: made.append(frame) or encode(frame))
+    plain = a_peer()
+    say(plain, action="subscribe", channel="telemetry")
+    audience = [following() for _ in range(3)] + [plain] * 3
+    made.clear()
+    event = numbered(1)
+    texts = [peer.deliver(event)[0].text for peer in audience]
+    assert len(made) == 2
+    assert texts == [texts[0]] * 3 + [texts[-1]] * 3
+    assert texts[0] == texts[-1][:-1] + ',"offset":1}'
+
+
+def test_a_bad_since_changes_nothing(peer):
+    with pytest.raises(InvalidParams, match="since takes null"):
+        say(peer, action="subscribe", channel="telemetry", since=[])
+    assert hears(peer, 1) == 0
+    (join, _) = say(peer, action="subscribe", channel="telemetry")
+    assert join == Join(TELEMETRY)
+
+
+def test_a_resync_concerns_only_who_asked_for_numbers(peer):
+    resync = Event(events.RESYNC, {"reason": "bus"})
+    say(peer, action="subscribe", channel="telemetry")
+    assert peer.deliver(resync) == []
+    asking = following()
+    assert asking.deliver(resync) == [Resume()]
+    assert asking.deliver(numbered(1)) == [Resume()], "the replay brings it"
+    assert asking.resume() == [Recover(TELEMETRY, Position("e", 0), "telemetry")]
+    assert asking.resume() == [], "once is enough"
+
+
+def test_a_peer_that_asks_by_itself_meanwhile_is_not_recovered_twice():
+    peer = following()
+    peer.deliver(Event(events.RESYNC, {"reason": "bus"}))
+    since = {"epoch": "e", "offset": 0}
+    say(peer, action="subscribe", channel="telemetry", since=since)
+    peer.replied("telemetry", Recovered([numbered(1)], Position("e", 1)))
+    assert peer.resume() == []
+
+
+def test_what_is_lost_while_it_recovers_is_recovered_as_well():
+    peer = following()
+    peer.deliver(Event(events.RESYNC, {"reason": "bus"}))
+    peer.resume()
+    peer.deliver(Event(events.RESYNC, {"reason": "bus"}))
+    peer.replied("telemetry", Recovered([numbered(1)], Position("e", 1)))
+    assert peer.deliver(numbered(2)) == [Resume()]
+    assert peer.resume() == [Recover(TELEMETRY, Position("e", 1), "telemetry")]
+
+
+def test_unsubscribed_is_forgotten():
+    peer = following()
+    say(peer, action="unsubscribe", channel="telemetry")
+    assert peer.deliver(Event(events.RESYNC, {"reason": "bus"})) == []
+    say(peer, action="subscribe", channel="telemetry")
+    assert "offset" not in peer.deliver(numbered(5))[0].text

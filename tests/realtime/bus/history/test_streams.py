@@ -9,12 +9,8 @@ import contextlib
 import threading
 
 import pytest
-from redis import Redis as Client
 
-from realtime.bus.history import history_of, streams, wire
-from realtime.bus.history.keeping import Bounds
-from realtime.bus.hub import Hub
-from realtime.bus.layer import PubSubLayer
+from realtime.bus.history import streams
 from realtime.core import addresses
 from realtime.core.events import Event
 from realtime.core.history import (
@@ -29,6 +25,7 @@ from realtime.core.history import (
     Recovered,
 )
 from tests.doubles import until
+from tests.realtime.bus.history.conftest import a_hub
 
 pytestmark = pytest.mark.redis
 
@@ -72,39 +69,6 @@ class Subscriber:
 def say(hub, *texts, address=TEAM):
     for text in texts:
         hub.record(address, Event("said", {"text": text}))
-
-
-async def a_hub(url, **bounds):
-    layer = PubSubLayer(hosts=[url])
-    hub = Hub(layer, history_of(Bounds(**bounds), url, layer))
-    await hub.start()
-    return hub
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """The same patience in shorter ticks."""
-    monkeypatch.setattr(wire, "TICK_S", 0.1)
-    monkeypatch.setattr(streams, "TICK_S", 0.1)
-
-
-@pytest.fixture
-async def fleet(redis_service):
-    """`await fleet(**bounds)`: a new process."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start(**bounds):
-            hub = await a_hub(redis_service.url, **bounds)
-            stack.push_async_callback(hub.stop)
-            return hub
-
-        yield start
-
-
-@pytest.fixture
-def redis(redis_service):
-    with Client.from_url(redis_service.url) as client:
-        yield client
 
 
 async def test_every_process_hears_the_same_numbers_in_the_same_order(fleet):

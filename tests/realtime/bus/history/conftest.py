@@ -1,0 +1,46 @@
+"""Hubs on a real Redis: each is a process, with lines of its own."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from redis import Redis as Client
+
+from realtime.bus.history import history_of, streams, wire
+from realtime.bus.history.keeping import Bounds
+from realtime.bus.hub import Hub
+from realtime.bus.layer import PubSubLayer
+
+
+async def a_hub(url, **bounds):
+    layer = PubSubLayer(hosts=[url])
+    hub = Hub(layer, history_of(Bounds(**bounds), url, layer))
+    await hub.start()
+    return hub
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The same patience in shorter ticks."""
+    monkeypatch.setattr(wire, "TICK_S", 0.1)
+    monkeypatch.setattr(streams, "TICK_S", 0.1)
+
+
+@pytest.fixture
+async def fleet(redis_service):
+    """`await fleet(**bounds)`: a new process."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(**bounds):
+            hub = await a_hub(redis_service.url, **bounds)
+            stack.push_async_callback(hub.stop)
+            return hub
+
+        yield start
+
+
+@pytest.fixture
+def redis(redis_service):
+    with Client.from_url(redis_service.url) as client:
+        yield client

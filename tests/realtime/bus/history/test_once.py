@@ -1,0 +1,141 @@
+"""What every process says, because each follows the announcements: one number, heard once."""
+
+from __future__ import annotations
+
+import pytest
+
+from realtime.bus import follow
+from realtime.bus.history import once, streams
+from realtime.bus.history.keeping import Bounds, Nothing
+from realtime.bus.history.memory import Memory
+from realtime.bus.hub import Hub
+from realtime.core import addresses
+from realtime.core.events import Event
+from tests.doubles import until
+
+pytestmark = pytest.mark.redis
+
+TEAM = addresses.topic("nexus:a", "team ü")
+
+
+def say(hub, *texts):
+    """An announcement, as one process reads it."""
+    for text in texts:
+        hub.record(TEAM, Event("said", {"text": text}), once=f"key of {text}")
+
+
+async def listener(hub):
+    heard = []
+    await hub.join(TEAM, lambda event: heard.append((event.data["text"], event.position)))
+    return heard
+
+
+def texts(heard):
+    return [text for text, _ in heard]
+
+
+def offsets(heard):
+    return [at and at.offset for _, at in heard]
+
+
+async def test_whoever_comes_first_numbers_it_and_all_hear_it_once(fleet):
+    here, there, third = await fleet(), await fleet(), await fleet()
+    lists = [await listener(hub) for hub in (here, there)]
+    for number in range(50):
+        for hub in (here, there, third) if number % 2 else (third, there, here):
+            say(hub, f"{number}")
+    await here.append(TEAM, Event("said", {"text": "end"}))
+    for heard in lists:
+        await until(lambda heard=heard: len(heard) >= 51)
+        assert texts(heard) == [*(f"{number}" for number in range(50)), "end"]
+        assert offsets(heard) == list(range(1, 52))
+    assert lists[0] == lists[1]
+
+
+async def test_who_reads_the_row_late_says_nothing_again(fleet):
+    here, there = await fleet(), await fleet()
+    near, far = await listener(here), await listener(there)
+    say(here, "a")
+    await until(lambda: near and far)
+    say(there, "a")
+    await there.append(TEAM, Event("said", {"text": "b"}))
+    await until(lambda: len(near) == len(far) == 2)
+    assert texts(near) == texts(far) == ["a", "b"]
+    assert offsets(far) == [1, 2]
+
+
+async def test_who_learns_from_redis_that_it_was_said_and_has_gone_deaf_says_it_itself(
+    fleet, quick, monkeypatch
+):
+    here, there = await fleet(), await fleet()
+    near, far = await listener(here), await listener(there)
+    monkeypatch.setattr(there.history, "arrived", lambda message: None)
+    there._line._recorded = there.history.arrived
+    say(here, "a")
+    await until(lambda: near)
+    say(there, "a")
+    await until(lambda: far)
+    assert far == near
+
+
+async def test_with_redis_away_each_says_it_to_its_own_and_nobody_numbers_it_later(
+    fleet, redis_service
+):
+    here, there = await fleet(), await fleet()
+    near, far = await listener(here), await listener(there)
+    redis_service.kill()
+    say(here, "a")
+    await until(lambda: near, 10)
+    assert near == [("a", None)]
+    redis_service.restart()
+    await until(lambda: here.history.up and there.history.up, 15)
+    await until(lambda: here.connected and there.connected, 15)
+    say(there, "a")  # it was stopped all the time
+    await until(lambda: far)
+    place = await there.append(TEAM, Event("said", {"text": "b"}))
+    await until(lambda: len(near) == len(far) == 2, 10)
+    assert near == far == [("a", None), ("b", place)]
+    assert place.offset == 1, "in the history is only what has a number"
+
+
+async def test_what_was_said_without_a_number_is_not_heard_again_with_one(fleet, quick):
+    """One process has lost Redis while the other numbers it."""
+    here, there = await fleet(), await fleet()
+    near, far = await listener(here), await listener(there)
+    here.history._lost(ConnectionError())
+    say(here, "a")
+    say(there, "a")
+    await until(lambda: far)
+    await until(lambda: here.history.up)
+    place = await there.append(TEAM, Event("said", {"text": "b"}))
+    await until(lambda: len(near) == len(far) == 2)
+    assert near == [("a", None), ("b", place)]
+    assert far[1] == ("b", place)
+    assert place.epoch != far[0][1].epoch, "nobody recovers it a second time"
+
+
+async def test_a_key_stands_longer_than_an_announcement_and_then_leaves_nothing(fleet, redis):
+    hub = await fleet()
+    heard = await listener(hub)
+    say(hub, "a")
+    await until(lambda: heard)
+    left_ms = redis.pttl(f"{streams.REIGN_KEY}.once.key of a")
+    assert follow.KEEP.total_seconds() * 1000 < left_ms <= once.STANDS_MS
+
+
+async def test_a_process_remembers_so_many_and_no_more(fleet, monkeypatch):
+    monkeypatch.setattr(once, "MAX_KNOWN", 10)
+    hub = await fleet()
+    heard = await listener(hub)
+    say(hub, *(f"{number}" for number in range(50)))
+    await until(lambda: len(heard) == 50)
+    assert len(hub.history._once._said) == 10
+    assert not hub.history._once._waiting
+
+
+@pytest.mark.parametrize("history", [Memory(Bounds()), Nothing()])
+async def test_without_redis_or_a_history_it_is_heard_once_too(history):
+    hub = Hub(history=history)
+    heard = await listener(hub)
+    say(hub, "a")
+    assert texts(heard) == ["a"]
