@@ -53,10 +53,10 @@ export function newId() {
 }
 
 /** Never from the page's query or hash: a link must not be able to send a token elsewhere. */
-export function ownAddress() {
+export function ownAddress(path = "/ws") {
   if (!globalThis.location) throw new TypeError("outside a page the url must be given");
   const { protocol, host } = globalThis.location;
-  return `${protocol === "https:" ? "wss:" : "ws:"}//${host}/ws`;
+  return `${protocol === "https:" ? "wss:" : "ws:"}//${host}${path}`;
 }
 
 /** @returns {DeviceStorage | null} */

@@ -4,6 +4,7 @@
 /** @import { Loss } from "./transport.d.ts" */
 
 import { Device, headerBytes, localStorageOrNull, newId, newSessionKey, ownAddress } from "./device.js";
+import { Emitter, given } from "./events.js";
 import { ConnectionLost, GatewayError, NoAnswer, Requests } from "./requests.js";
 import { clock, ResilientSocket } from "./transport.js";
 
@@ -29,17 +30,14 @@ const defaults = {
 
 /** What is known of a watched session. @typedef {{ watchers: number, known: Set<string>, last?: string }} Watched */
 
-export class GatewayClient {
+/** @extends {Emitter<State>} */
+export class GatewayClient extends Emitter {
   #options;
   #transport;
   #requests;
   #device;
-  /** @type {Map<string, Set<(detail: any) => void>>} */
-  #listeners = new Map();
   /** @type {Map<string, Watched>} */
   #watched = new Map();
-  /** @type {State} */
-  #state = "idle";
   /** @type {Identity | null} */
   #identity = null;
   #token = "";
@@ -49,8 +47,8 @@ export class GatewayClient {
 
   /** @param {GatewayOptions} [options] */
   constructor({ url = ownAddress(), storage = localStorageOrNull(), ...rest } = {}) {
-    const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
-    this.#options = { ...defaults, ...given };
+    super("idle");
+    this.#options = { ...defaults, ...given(rest) };
     const { timers, queueMax, storageKey } = this.#options;
     this.#device = new Device(storage, storageKey);
     this.#transport = new ResilientSocket(
@@ -61,7 +59,7 @@ export class GatewayClient {
         doubted: () => this.#prove(),
       },
       {
-        ...given,
+        ...given(rest),
         permanent: [4003],
         url: async () => {
           this.#token = await this.#ask();
@@ -71,17 +69,13 @@ export class GatewayClient {
     );
     this.#requests = new Requests({
       send: (text) => this.#transport.send(text),
-      dropped: (what) => this.#emit("dropped", what),
+      dropped: (what) => this.emit("dropped", what),
       timers,
       queueMax,
     });
   }
 
   // What the getters and methods mean: gateway.d.ts.
-  get state() {
-    return this.#state;
-  }
-
   get identity() {
     return this.#identity;
   }
@@ -96,10 +90,10 @@ export class GatewayClient {
 
   /** Connect; while reconnecting: without waiting for the next attempt. */
   start() {
-    const back = this.#state === "reconnecting";
-    if (!back && this.#state !== "idle" && this.#state !== "stopped") return;
+    const back = this.state === "reconnecting";
+    if (!back && this.state !== "idle" && this.state !== "stopped") return;
     this.#dial(); // first, for a listener may stop it
-    if (!back) this.#become("connecting");
+    if (!back) this.become("connecting");
   }
 
   stop() {
@@ -110,17 +104,6 @@ export class GatewayClient {
     this.#device.forget();
   }
 
-  /** Call `listener(detail)` at each `name`; the answer takes it off again. */
-  on(/** @type {string} */ name, /** @type {(detail: any) => void} */ listener) {
-    const listeners = this.#listeners.get(name) ?? new Set();
-    this.#listeners.set(name, listeners.add(listener));
-    return () => this.off(name, listener);
-  }
-
-  off(/** @type {string} */ name, /** @type {(detail: any) => void} */ listener) {
-    this.#listeners.get(name)?.delete(listener);
-  }
-
   /**
    * The payload of the answer; rejects with a GatewayError. Without `queue` it needs the state ready.
    * @param {string} method
@@ -129,8 +112,8 @@ export class GatewayClient {
    * @returns {Promise<any>}
    */
   async request(method, params = {}, { timeoutMs, queue = false } = {}) {
-    const now = this.#state === "ready";
-    const waits = queue && this.#state !== "idle" && this.#state !== "stopped";
+    const now = this.state === "ready";
+    const waits = queue && this.state !== "idle" && this.state !== "stopped";
     if (!now && !waits) throw new ConnectionLost();
     const { sendTimeoutMs, requestTimeoutMs } = this.#options;
     // The answer to chat.send comes when its run has ended.
@@ -204,18 +187,18 @@ export class GatewayClient {
     this.#transport.settled();
     const back = this.#wasReady;
     this.#wasReady = true;
-    this.#become("ready", {}, () => {
+    this.become("ready", {}, () => {
       // What was missed is read before anything is added to it.
       this.#requests.resume(() => back && this.#resume("reconnected"));
     });
-    this.#emit("ready", identity);
+    this.emit("ready", identity);
   }
 
   #pair(/** @type {any} */ { pairing_code: code, sender_id: id }) {
     this.#device.id = id;
     this.#transport.settled();
-    this.#become("pairing");
-    this.#emit("pairing", { status: "pending", code });
+    this.become("pairing");
+    this.emit("pairing", { status: "pending", code });
     this.#pollLater();
   }
 
@@ -234,18 +217,18 @@ export class GatewayClient {
     }
     if (status === "approved") {
       this.#dial(); // a waiting socket is not upgraded: a new one shows the sender_id
-      this.#become("connecting");
-      this.#emit("pairing", { status });
+      this.become("connecting");
+      this.emit("pairing", { status });
     } else if (status === "expired") {
       this.#device.forget();
-      this.#emit("pairing", { status });
+      this.emit("pairing", { status });
       this.#halt(new GatewayError({ code: "NOT_PAIRED", message: "the pairing request expired or was denied" }));
     } else this.#pollLater();
   }
 
   /** An open socket may be dead: any answer proves that it is not. */
   async #prove() {
-    if (this.#state !== "ready" && this.#state !== "pairing") return;
+    if (this.state !== "ready" && this.state !== "pairing") return;
     try {
       await this.#call("health", {}, this.#options.proofTimeoutMs);
     } catch (error) {
@@ -274,9 +257,9 @@ export class GatewayClient {
 
   #told(/** @type {EventFrame} */ frame) {
     const { event, payload } = frame;
-    this.#emit("event", frame);
-    if (!OWN_EVENTS.has(event)) this.#emit(event, payload);
-    if (event === "resync" && this.#state === "ready") this.#resume(payload?.reason ?? event);
+    this.emit("event", frame);
+    if (!OWN_EVENTS.has(event)) this.emit(event, payload);
+    if (event === "resync" && this.state === "ready") this.#resume(payload?.reason ?? event);
   }
 
   // --- resuming
@@ -286,7 +269,7 @@ export class GatewayClient {
     const readings = await Promise.all([...this.#watched].map(([key, watched]) => this.#reread(key, watched)));
     const recovered = readings.every(({ whole }) => whole);
     const missed = readings.reduce((sum, { fresh }) => sum + fresh, 0);
-    if (this.#state !== "stopped") this.#emit("resumed", { recovered, missed, reason });
+    if (this.state !== "stopped") this.emit("resumed", { recovered, missed, reason });
   }
 
   async #reread(/** @type {string} */ sessionKey, /** @type {Watched} */ watched) {
@@ -300,7 +283,7 @@ export class GatewayClient {
       if (!(error instanceof GatewayError) || error.code !== "NOT_FOUND") return { whole: false, fresh: 0 };
     }
     const fresh = learn(watched, messages);
-    if (this.#watched.has(sessionKey)) this.#emit("history", { sessionKey, messages, missed: fresh });
+    if (this.#watched.has(sessionKey)) this.emit("history", { sessionKey, messages, missed: fresh });
     return { whole: last === undefined || messages.some(({ id }) => id === last), fresh };
   }
 
@@ -314,44 +297,23 @@ export class GatewayClient {
     }
     this.#requests.lost(text, code);
     this.#hangUp();
-    this.#become("reconnecting", { code, reason: text });
-    this.#emit("retry", { delayMs, code, reason: text });
+    this.become("reconnecting", { code, reason: text });
+    this.emit("retry", { delayMs, code, reason: text });
   }
 
   /** Stop for good; `error` says why, null when the page wanted it. */
   #halt(/** @type {GatewayError | null} */ error, detail = {}) {
-    if (this.#state === "stopped") return;
+    if (this.state === "stopped") return;
     const reason = error ? error.message : "stopped by the page";
     this.#transport.stop();
     this.#hangUp();
     this.#requests.end(reason);
-    this.#become("stopped", { ...detail, reason, error });
+    this.become("stopped", { ...detail, reason, error });
   }
 
   #hangUp() {
     this.#identity = null;
     this.#options.timers.clearTimeout(this.#pollTimer);
-  }
-
-  #become(/** @type {State} */ state, detail = {}, first = () => {}) {
-    const previous = this.#state;
-    if (previous === state) return;
-    this.#state = state;
-    first();
-    this.#emit("state", { ...detail, state, previous });
-  }
-
-  #emit(/** @type {string} */ name, /** @type {unknown} */ detail) {
-    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
-      try {
-        listener(detail);
-      } catch (error) {
-        // A page's mistake is the page's: it is reported, and the connection goes on.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
   }
 }
 
