@@ -7,9 +7,9 @@ holds a connection under it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import QuerySet
 
 from realtime.bus.announce import announce
@@ -46,20 +46,21 @@ def departed(*, account: str, connection: str, place: str, client_id: str) -> No
 def end(stale: QuerySet[Presence]) -> None:
     """Delete what is left of dead processes; of those who do so, one announces it."""
     if settings.AETHER_ANNOUNCE_PRESENCE:
-        rows = stale.filter(protocol=messages.NAME).select_related("account")
-        _end_each(list(rows))
+        _end_each(stale.filter(protocol=messages.NAME))
     stale.delete()
 
 
-def _end_each(rows: Iterable[Presence]) -> None:
-    for row in rows:
-        if Presence.objects.filter(pk=row.pk).delete()[0]:
-            departed(
-                account=row.account.slug,
-                connection=row.pk,
-                place=row.place,
-                client_id=row.client_id,
-            )
+def _end_each(stale: QuerySet[Presence]) -> None:
+    """Each client's rows in one statement: whoever deletes them has deleted the last."""
+    clients: dict[tuple[str, str, str], list[str]] = {}
+    for row in stale.select_related("account"):
+        clients.setdefault((row.account.slug, row.place, row.client_id), []).append(row.pk)
+    for (account, place, client_id), connections in clients.items():
+        with transaction.atomic():
+            if stale.filter(pk__in=connections).delete()[0]:
+                departed(
+                    account=account, connection=connections[0], place=place, client_id=client_id
+                )
 
 
 def _rows(account: str, client_id: str) -> QuerySet[Presence]:
