@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from realtime.models import Announcement
 from realtime.neighbours import Arrival
 from sessions_app.models import Presence
 from sessions_app.services import group_presence, presence
+from tests.accounts.test_concurrency import at_once
 
 Enter = Callable[..., None]
 
@@ -125,3 +127,24 @@ def test_who_was_on_a_dead_process_is_announced_as_gone_unless_here_as_well(
     assert presence.sweep() == {"default", "other"}
     assert told() == [("c", "offline")]
     assert [row.pk for row in Presence.objects.all()] == ["4"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_those_who_sweep_at_once_one_announces_and_each_client_once(
+    enter: Enter, dead_node: str, settings: Any
+) -> None:
+    settings.AETHER_ANNOUNCE_PRESENCE = True
+    for number in range(40):
+        enter(str(number), node=dead_node, client_id=f"c{number % 20}")
+    at_once(*[presence.sweep] * 6)
+    assert Counter(told()) == {(f"c{number}", "offline"): 1 for number in range(20)}
+    assert not Presence.objects.exists()
+
+
+def test_who_has_come_back_meanwhile_is_not_swept(enter: Enter, dead_node: str) -> None:
+    enter("1", node=dead_node)
+    stale = Presence.objects.exclude(node="node-1")
+    list(stale)
+    enter("1")
+    group_presence.end(stale)
+    assert [row.pk for row in Presence.objects.all()] == ["1"]
