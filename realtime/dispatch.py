@@ -224,11 +224,14 @@ async def _verify(credential: Credential) -> Principal | PendingPairing:
 
 
 def _depart(connection: str, arrival: Arrival | None) -> None:
+    if arrival is not None and arrival.protocol == group_messages.NAME:
+        with group_presence.in_turn(arrival.principal.account):
+            presence.depart(connection=connection)
+            group_presence.departed(**_in_group(arrival))
+        return
     presence.depart(connection=connection)
     if arrival is not None and arrival.protocol == agents.PROTOCOL:
         agents.released(principal=arrival.principal, connection=connection)
-    if arrival is not None and arrival.protocol == group_messages.NAME:
-        group_presence.departed(**_in_group(arrival))
 
 
 def _send_later(*, principal: Principal, **fields: Any) -> chat.Sent:
@@ -244,7 +247,8 @@ def _arrive(arrival: Arrival, node: str) -> None:
 
 def _enter(arrival: Arrival, node: str) -> None:
     if arrival.protocol == group_messages.NAME:
-        _arrive_in_group(arrival, node)
+        with group_presence.in_turn(arrival.principal.account):
+            _arrive_in_group(arrival, node)
     else:
         _write(arrival, node)
 

@@ -6,12 +6,15 @@ holds a connection under it.
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
+from accounts.models import Account
 from realtime.bus.announce import announce
 from realtime.core import addresses
 from realtime.core import group_messages as messages
@@ -33,6 +36,19 @@ def require_free(*, principal: Principal, client_id: str) -> None:
         raise ClientIdInUse
 
 
+@contextlib.contextmanager
+def in_turn(account: str) -> Iterator[None]:
+    """What is announced is changed and counted by one after the other: of two tabs that come or go
+    at once, one is the first or the last.
+    """
+    if not settings.AETHER_ANNOUNCE_PRESENCE:
+        yield
+        return
+    with transaction.atomic():
+        Account.objects.select_for_update(no_key=True).filter(slug=account).first()
+        yield
+
+
 def arrived(*, account: str, connection: str, place: str, client_id: str) -> None:
     """Announce who was not in the group before, if AETHER_ANNOUNCE_PRESENCE is on."""
     _announce_if_alone(account, connection, place, client_id, online=True)
@@ -51,12 +67,11 @@ def end(stale: QuerySet[Presence]) -> None:
 
 
 def _end_each(stale: QuerySet[Presence]) -> None:
-    """Each client's rows in one statement: whoever deletes them has deleted the last."""
     clients: dict[tuple[str, str, str], list[str]] = {}
     for row in stale.select_related("account"):
         clients.setdefault((row.account.slug, row.place, row.client_id), []).append(row.pk)
     for (account, place, client_id), connections in clients.items():
-        with transaction.atomic():
+        with in_turn(account):
             if stale.filter(pk__in=connections).delete()[0]:
                 departed(
                     account=account, connection=connections[0], place=place, client_id=client_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from realtime.core import addresses
 from realtime.core.errors import ClientIdInUse
 from realtime.core.principal import Principal
-from realtime.dispatch import _arrive_in_group
+from realtime.dispatch import _arrive_in_group, _depart, _enter
 from realtime.models import Announcement
 from realtime.neighbours import Arrival
 from sessions_app.models import Presence
@@ -139,6 +140,21 @@ def test_of_those_who_sweep_at_once_one_announces_and_each_client_once(
     at_once(*[presence.sweep] * 6)
     assert Counter(told()) == {(f"c{number}", "offline"): 1 for number in range(20)}
     assert not Presence.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_tabs_that_come_or_go_at_once_one_is_the_first_and_one_the_last(
+    node: str, alice: Principal, settings: Any
+) -> None:
+    settings.AETHER_ANNOUNCE_PRESENCE = True
+    for number in range(5):
+        client_id = f"c{number}"
+        tabs = [Arrival(f"{n}", alice, "aether", "aether:g", client_id, "") for n in range(4)]
+        at_once(*[partial(_enter, tab, node) for tab in tabs])
+        assert told()[-1] == (client_id, "online")
+        at_once(*[partial(_depart, tab.connection, tab) for tab in tabs])
+        assert told()[-1] == (client_id, "offline")
+    assert len(told()) == 10
 
 
 def test_who_has_come_back_meanwhile_is_not_swept(enter: Enter, dead_node: str) -> None:
