@@ -186,17 +186,21 @@ class Dispatch:
         await in_thread(_depart, connection, gone)
         self._showing.touch([gone.principal.account] if gone else [])
 
-    async def reconcile(self) -> list[str]:
+    async def reconcile(self, *, lapsed: bool = False) -> list[str]:
         """Make the rows of presence what is so: some may have been swept by others while this
         process was silent, some not deleted while the database was away.
 
-        Returns the connections that cannot be present again: another principal has their client id.
+        Returns the connections that cannot stay: another principal has their client id, which was
+        free to take while the lease had `lapsed`.
         """
+        lost = await housekeeping(group_presence.taken, node=self._node) if lapsed else []
+        for connection in lost:
+            gone = self.present.pop(connection, None)
+            await housekeeping(_depart, connection, gone)
         settled = [one for name, one in self.present.items() if name not in self._arriving]
         rows = await housekeeping(presence.held, node=self._node)
         for connection in [row for row in rows if row not in self.present]:
             await housekeeping(presence.depart, connection=connection)
-        lost = []
         for arrival in [one for one in settled if one.connection not in rows]:
             if self.present.get(arrival.connection) is not arrival:
                 continue

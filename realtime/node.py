@@ -223,14 +223,14 @@ class Node:
             logger.warning("node.lease_lapsed", node=self.id)
             self._swept = True
         if self._swept:  # others may have swept what is here
-            await self._reconcile()
+            await self._reconcile(lapsed=True)
             self._swept = False
         self.showing.touch(await housekeeping(presence.sweep))
         await housekeeping(records.fail_orphans)
 
-    async def _reconcile(self) -> None:
+    async def _reconcile(self, *, lapsed: bool = False) -> None:
         """Who came back too late ends here: its client id is another's by now."""
-        for connection in await self.services.reconcile():
+        for connection in await self.services.reconcile(lapsed=lapsed):
             end = Event(events.DISCONNECT, {"reason": ClientIdInUse.default})
             self.hub.deliver([addresses.connection(connection)], end)
 

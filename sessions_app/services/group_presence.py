@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.models import Account
 from realtime.bus.announce import announce
@@ -34,6 +34,21 @@ def require_free(*, principal: Principal, client_id: str) -> None:
     connected = _rows(principal.account, client_id).filter(node__in=nodes.live())
     if connected.exclude(user=principal.id).exists():
         raise ClientIdInUse
+
+
+def taken(*, node: str) -> list[str]:
+    """The connections of a process whose client id another principal holds on a living one.
+
+    For a process whose lease had lapsed: its rows did not count, though nobody may have swept them.
+    """
+    others = Presence.objects.filter(
+        account=OuterRef("account"),
+        protocol=messages.NAME,
+        client_id=OuterRef("client_id"),
+        node__in=nodes.live(),
+    ).exclude(user=OuterRef("user"))
+    ours = Presence.objects.filter(node=node, protocol=messages.NAME)
+    return list(ours.filter(Exists(others)).values_list("pk", flat=True))
 
 
 @contextlib.contextmanager

@@ -183,22 +183,22 @@ def member(principal, connection, client_id="desk"):
     return Arrival(connection, principal, "aether", "aether:team", client_id, "192.0.2.1")
 
 
-async def swept(node, *others):
-    """This process was silent: its rows and its lease are gone; `others` came elsewhere."""
+async def swept(node, who, *, rows_too=True, group="team"):
+    """This process was silent: its lease and its rows are gone; `who` came elsewhere, as desk."""
 
     def elsewhere():
-        Presence.objects.all().delete()
+        if rows_too:
+            Presence.objects.all().delete()
         Node.objects.all().delete()
         leases.renew(node="elsewhere", host="there", pid=1, lease_s=60)
-        for principal, client_id in others:
-            presence.arrive(
-                principal=principal,
-                connection=f"of {principal.id}",
-                node="elsewhere",
-                protocol="aether",
-                place="aether:team",
-                client_id=client_id,
-            )
+        presence.arrive(
+            principal=who,
+            connection=f"of {who.id}",
+            node="elsewhere",
+            protocol="aether",
+            place=f"aether:{group}",
+            client_id="desk",
+        )
 
     await in_thread(elsewhere)
     await node._renew()
@@ -228,7 +228,7 @@ async def test_who_comes_back_too_late_does_not_take_anothers_client_id(
     await node.services.arrive(member(alice, "c1"))
     await node.services.arrive(member(alice, "c2", "phone"))
     bob = replace(alice, id="bob")
-    await swept(node, (bob, "desk"))
+    await swept(node, bob)
     assert await rows() == {"of bob", "c2"}
     reason = "this client id is in use by somebody else"
     assert ended == [("c1", Event(events.DISCONNECT, {"reason": reason}))]
@@ -240,9 +240,22 @@ async def test_who_comes_back_too_late_does_not_take_anothers_client_id(
     assert await in_thread(lambda: len(told())) == 3, "nobody is told that desk has gone: it is bob"
 
 
-async def test_who_comes_back_is_present_beside_their_own_other_tab(node, alice, ended):
+async def test_a_row_that_nobody_swept_is_no_claim_either(node, alice, ended, settings):
+    settings.AETHER_ANNOUNCE_PRESENCE = True
     await node.services.arrive(member(alice, "c1"))
-    await swept(node, (alice, "desk"))
+    await node.services.arrive(member(alice, "c2", "phone"))
+    bob = replace(alice, id="bob")
+    await swept(node, bob, rows_too=False, group="another group")
+    assert await rows() == {"of bob", "c2"}
+    assert [(name, event.name) for name, event in ended] == [("c1", events.DISCONNECT)]
+    assert list(node.services.present) == ["c2"]
+    assert await in_thread(told) == [("desk", "online"), ("phone", "online"), ("desk", "offline")]
+
+
+@pytest.mark.parametrize("rows_too", [True, False])
+async def test_who_comes_back_is_present_beside_their_own_other_tab(node, alice, ended, rows_too):
+    await node.services.arrive(member(alice, "c1"))
+    await swept(node, alice, rows_too=rows_too)
     assert await rows() == {f"of {alice.id}", "c1"}
     assert ended == []
 

@@ -16,7 +16,7 @@ from realtime.dispatch import _arrive_in_group, _depart, _enter
 from realtime.models import Announcement
 from realtime.neighbours import Arrival
 from sessions_app.models import Presence
-from sessions_app.services import group_presence, presence
+from sessions_app.services import group_presence, nodes, presence
 from tests.accounts.test_concurrency import at_once
 
 Enter = Callable[..., None]
@@ -140,6 +140,20 @@ def test_of_those_who_sweep_at_once_one_announces_and_each_client_once(
     at_once(*[presence.sweep] * 6)
     assert Counter(told()) == {(f"c{number}", "offline"): 1 for number in range(20)}
     assert not Presence.objects.exists()
+
+
+def test_a_client_id_is_taken_by_another_principal_of_the_account_who_lives(
+    enter: Enter, node: str, dead_node: str, bob: Principal, other_admin: Principal
+) -> None:
+    for number in range(5):
+        enter(str(number), client_id=f"c{number}")
+    nodes.renew(node="elsewhere", host="there", pid=3, lease_s=60)
+    enter("a", client_id="c0", principal=bob, node="elsewhere", place="aether:another group")
+    enter("b", client_id="c1", principal=bob, node=dead_node)
+    enter("c", client_id="c2", principal=other_admin, node="elsewhere")
+    enter("d", client_id="c3", node="elsewhere")
+    enter("e", client_id="c4", principal=bob, node="elsewhere", protocol="edge")
+    assert group_presence.taken(node=node) == ["0"]
 
 
 @pytest.mark.django_db(transaction=True)
