@@ -128,6 +128,7 @@ OUTBOUND_MAX_BYTES = env.whole("OUTBOUND_MAX_BYTES", 1024 * 1024, least=1024)  #
 WS_DEFLATE = env.flag("WS_DEFLATE", False)
 DRAIN_S = env.seconds("DRAIN_S", 20)
 NODE_LEASE_S = env.seconds("NODE_LEASE_S", 15, least=1)
+PRESENCE_TTL_S = env.seconds("PRESENCE_TTL_S", 3600, least=1)  # silent for longer: not listed
 HTTP_MAX_BODY_BYTES = env.whole("HTTP_MAX_BODY_BYTES", 2 * 1024 * 1024, least=1024)
 LOG_FORMAT = env.choice("LOG_FORMAT", "console", ["console", "json"])
 

@@ -249,7 +249,7 @@ class Connection:
                 self._revoked = True  # the handshake is answered when it has been judged
                 return
             case events.DISCONNECT if self.principal is not ANONYMOUS:
-                self._shut(Revoked())
+                self._shut(Revoked(event.data.get("reason", "")))
                 return
             case events.EXPIRES:
                 self._expire_at(event.data["at"])

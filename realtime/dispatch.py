@@ -111,6 +111,7 @@ class Dispatch:
         self._runs = runs
         self._showing = showing
         self.present: dict[str, Arrival] = {}
+        self._arriving: set[str] = set()  # present, but their rows are not written yet
         self._failures = Buckets(per_minute=FAILURES_PER_MINUTE, burst=FAILURES_AT_ONCE)
 
     async def authenticate(self, credential: Credential) -> Principal | PendingPairing:
@@ -168,6 +169,7 @@ class Dispatch:
         """Write presence. Raises Revoked when the identity was revoked since it was verified."""
         before = self.present.get(arrival.connection)
         self.present[arrival.connection] = arrival
+        self._arriving.add(arrival.connection)
         try:
             await in_thread(_arrive, arrival, self._node)
         except BaseException:
@@ -175,6 +177,8 @@ class Dispatch:
             if before is not None and not left:  # the connection goes on as who it was
                 self.present[arrival.connection] = before
             raise
+        finally:
+            self._arriving.discard(arrival.connection)
         self._showing.touch(one.principal.account for one in (before, arrival) if one)
 
     async def depart(self, connection: str) -> None:
@@ -182,18 +186,34 @@ class Dispatch:
         await in_thread(_depart, connection, gone)
         self._showing.touch([gone.principal.account] if gone else [])
 
-    async def reconcile(self) -> None:
+    async def reconcile(self, *, lapsed: bool = False) -> list[str]:
         """Make the rows of presence what is so: some may have been swept by others while this
         process was silent, some not deleted while the database was away.
+
+        Returns the connections that cannot stay: another principal has their client id, which was
+        free to take while the lease had `lapsed`.
         """
+        lost = await housekeeping(group_presence.taken, node=self._node) if lapsed else []
+        for connection in lost:
+            gone = self.present.pop(connection, None)
+            await housekeeping(_depart, connection, gone)
+        settled = [one for name, one in self.present.items() if name not in self._arriving]
         rows = await housekeeping(presence.held, node=self._node)
         for connection in [row for row in rows if row not in self.present]:
             await housekeeping(presence.depart, connection=connection)
-        for arrival in [a for a in self.present.values() if a.connection not in rows]:
-            await housekeeping(_write, arrival, self._node)
+        for arrival in [one for one in settled if one.connection not in rows]:
+            if self.present.get(arrival.connection) is not arrival:
+                continue
+            try:
+                await housekeeping(_enter, arrival, self._node)
+            except ClientIdInUse:
+                self.present.pop(arrival.connection, None)
+                lost.append(arrival.connection)
+                continue
             self._showing.touch([arrival.principal.account])
             if arrival.connection not in self.present:  # it left meanwhile
                 await housekeeping(presence.depart, connection=arrival.connection)
+        return lost
 
 
 async def _verify(credential: Credential) -> Principal | PendingPairing:
@@ -208,11 +228,14 @@ async def _verify(credential: Credential) -> Principal | PendingPairing:
 
 
 def _depart(connection: str, arrival: Arrival | None) -> None:
+    if arrival is not None and arrival.protocol == group_messages.NAME:
+        with group_presence.in_turn(arrival.principal.account):
+            presence.depart(connection=connection)
+            group_presence.departed(**_in_group(arrival))
+        return
     presence.depart(connection=connection)
     if arrival is not None and arrival.protocol == agents.PROTOCOL:
         agents.released(principal=arrival.principal, connection=connection)
-    if arrival is not None and arrival.protocol == group_messages.NAME:
-        group_presence.departed(**_in_group(arrival))
 
 
 def _send_later(*, principal: Principal, **fields: Any) -> chat.Sent:
@@ -223,8 +246,13 @@ def _send_later(*, principal: Principal, **fields: Any) -> chat.Sent:
 
 def _arrive(arrival: Arrival, node: str) -> None:
     credentials.check(principal=arrival.principal)
+    _enter(arrival, node)
+
+
+def _enter(arrival: Arrival, node: str) -> None:
     if arrival.protocol == group_messages.NAME:
-        _arrive_in_group(arrival, node)
+        with group_presence.in_turn(arrival.principal.account):
+            _arrive_in_group(arrival, node)
     else:
         _write(arrival, node)
 

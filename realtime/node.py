@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import os
 import secrets
 import socket
@@ -29,10 +28,12 @@ from realtime.bus.hub import Hub
 from realtime.bus.outside import Outside
 from realtime.connection import Connection
 from realtime.core import addresses, events, loglines
+from realtime.core.errors import ClientIdInUse
 from realtime.core.events import Event
 from realtime.dispatch import Dispatch
 from realtime.dispatcher import POLL_EMBEDDED_S, POLL_S, Dispatcher
 from realtime.runs import Runs
+from realtime.seen import Seen
 from realtime.showing import Showing
 from realtime.threads import housekeeping
 from sessions_app.services import media, nodes, presence
@@ -44,7 +45,6 @@ FOLLOW_S = 0.5  # how often the announcements are read without a hint
 ROWS_AT_ONCE = 10  # announcements, each of up to 50 facts, before others have their turn
 REST_TIMES, MAX_REST_S = 1.0, 0.02  # before the next reading, in times of the last one
 HEAR_S = 5.0  # how long an answer waits for its announcement before it goes out alone
-SEEN_S = 30.0  # how often presence learns who was heard of
 QUEUES_S = 2.0  # how often it learns what waits for whom
 TIDY_S = 60.0
 OUTSIDE_S = 0.5  # before other programs' Redis channel is listened to again
@@ -65,6 +65,7 @@ class Node:
         poll_s = POLL_EMBEDDED_S if settings.EMBEDDED else POLL_S
         self.dispatcher = Dispatcher(self.hub, name=self.id, poll_s=poll_s) if dispatches else None
         self.connections: dict[str, Connection] = {}
+        self._seen = Seen(self.id, self.connections, self.services.present)
         self._tail = logtail.LogTail(self.hub, here=self.connections.__contains__)
         self.draining = False
         self.loop = asyncio.get_running_loop()
@@ -92,7 +93,7 @@ class Node:
             asyncio.create_task(
                 self._repeat("lease", self._renew, _every(settings.NODE_LEASE_S / 3))
             ),
-            asyncio.create_task(self._repeat("seen", self._tell_seen, _every(SEEN_S))),
+            asyncio.create_task(self._repeat("seen", self._seen.tell, _every(self._seen.every_s))),
             asyncio.create_task(self._repeat("queues", self._tell_queues, _every(QUEUES_S))),
             asyncio.create_task(self._repeat("showing", self.showing.tell, self.showing.next)),
             asyncio.create_task(self._repeat("tidy", self._tidy, _every(TIDY_S))),
@@ -123,6 +124,7 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.showing.tell()
+        await self._seen.stop()
         await self.hub.stop()
         await housekeeping(nodes.leave, node=self.id)
         logger.info("node.stopped", node=self.id)
@@ -229,20 +231,16 @@ class Node:
             logger.warning("node.lease_lapsed", node=self.id)
             self._swept = True
         if self._swept:  # others may have swept what is here
-            await self.services.reconcile()
+            await self._reconcile(lapsed=True)
             self._swept = False
         self.showing.touch(await housekeeping(presence.sweep))
         await housekeeping(records.fail_orphans)
 
-    async def _tell_seen(self) -> None:
-        since = time.time() - SEEN_S - 1
-        seen = {
-            connection.id: dt.datetime.fromtimestamp(connection.last_seen, dt.UTC)
-            for connection in self.connections.values()
-            if connection.last_seen >= since and connection.id in self.services.present
-        }
-        if seen:
-            await housekeeping(presence.seen, connections=seen)
+    async def _reconcile(self, *, lapsed: bool = False) -> None:
+        """Who came back too late ends here: its client id is another's by now."""
+        for connection in await self.services.reconcile(lapsed=lapsed):
+            end = Event(events.DISCONNECT, {"reason": ClientIdInUse.default})
+            self.hub.deliver([addresses.connection(connection)], end)
 
     async def _tell_queues(self) -> None:
         """Only what differs from the last time: nearly every queue is empty nearly always."""
@@ -261,7 +259,7 @@ class Node:
         self._queued = {name: size for name, size in queued.items() if size}
 
     async def _tidy(self) -> None:
-        await self.services.reconcile()
+        await self._reconcile()
         await housekeeping(records.fail_strays, node=self.id, active=self.runs.active)
         self._cursor.forget_old_gaps(time.monotonic())
         await housekeeping(follow.delete_old)

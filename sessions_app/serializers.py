@@ -28,6 +28,15 @@ class ConnectionSerializer(serializers.ModelSerializer[Presence]):
         read_only_fields = fields
 
 
+class MemberSerializer(serializers.Serializer[Any]):
+    client_id = serializers.CharField(allow_null=True, help_text="null: its wire has no such name")
+    user = serializers.CharField(allow_null=True)
+    group = serializers.CharField(allow_null=True, help_text="of 003; null on the other wires")
+    protocol = serializers.CharField()
+    since = serializers.DateTimeField()
+    last_seen = serializers.DateTimeField()
+
+
 # --- messages of 003 ---
 
 

@@ -8,6 +8,7 @@ from sessions_app import api, commands_api, edge_api, groups_api, media_api, top
 
 urlpatterns = [
     re_path(r"^connections/?$", api.ConnectionList.as_view()),
+    re_path(r"^presence/?$", api.MemberList.as_view()),
     re_path(r"^media/upload/?$", media_api.UploadView.as_view()),
     re_path(
         r"^connections/(?P<connection>[^/\x00]+)/disconnect/?$", api.ConnectionDisconnect.as_view()

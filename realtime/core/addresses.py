@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Address(NamedTuple):
-    """A target: `kind` is client, group, topic, session or everyone; `key` is free text."""
+    """A target: `kind` is client, group, topic, session, place or everyone; `key` is free text."""
 
     kind: str
     realm: str
@@ -104,6 +104,11 @@ def deciders(account: str) -> list[Address]:
 def agent(account: str, agent_id: str) -> Address:
     """The sockets of one edge agent; at most one of them holds it."""
     return client(f"edge:{account}", agent_id)
+
+
+def place(account: str, protocol: str, where: str) -> Address:
+    """Where peers of one protocol count as present."""
+    return Address("place", f"{protocol}:{account}", where)
 
 
 def dispatchers() -> Address:

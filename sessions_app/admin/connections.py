@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -19,13 +21,15 @@ from accounts.admin.scope import AccountAdmin, acting
 from accounts.admin.times import ago
 from realtime.core.errors import GatewayError
 from sessions_app.models import Presence
-from sessions_app.services import nodes, presence
+from sessions_app.services import last_seen, nodes, presence
 
 SHOWN = (
     "who",
     "buttons",
     "shown_role",
     "protocol",
+    "client",
+    "shown_group",
     "address",
     "connected",
     "heard_of",
@@ -39,14 +43,27 @@ class ConnectionAdmin(AccountAdmin):
     list_display_links = ("who",)
     list_filter = ("protocol", "role")
     list_select_related = ("account",)
-    search_fields = ("id", "user", "address", "place")
+    search_fields = ("id", "user", "address", "place", "client_id")
     ordering = ("-since",)
-    readonly_fields = ("buttons", "who", "shown_role", "connected", "heard_of", "queue")
-    fields = (*SHOWN, "place", "client_id", "account", "node", "id")
+    readonly_fields = (
+        *("buttons", "who", "shown_role", "client", "shown_group"),
+        *("connected", "heard_of", "queue"),
+    )
+    fields = (*SHOWN, "place", "account", "node", "id")
     actions = ("disconnect_selected",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Presence]:
         return super().get_queryset(request).filter(node__in=nodes.live())
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        shown = super().get_changelist_instance(request)
+        last_seen.refresh(shown.result_list)
+        return shown
+
+    def get_object(self, *args: Any, **kwargs: Any) -> Presence | None:
+        row: Presence | None = super().get_object(*args, **kwargs)
+        last_seen.refresh([row] if row else [])
+        return row
 
     # --- what is shown ---
 
@@ -58,11 +75,19 @@ class ConnectionAdmin(AccountAdmin):
     def shown_role(self, row: Presence) -> str:
         return row.role or "-"
 
+    @admin.display(description="client", ordering="client_id")
+    def client(self, row: Presence) -> str:
+        return row.client_id or "-"
+
+    @admin.display(description="group", ordering="place")
+    def shown_group(self, row: Presence) -> str:
+        return row.group or "-"
+
     @admin.display(description="since", ordering="since")
     def connected(self, row: Presence) -> SafeString:
         return ago(row.since)
 
-    @admin.display(description="last seen", ordering="last_seen")
+    @admin.display(description="last seen")
     def heard_of(self, row: Presence) -> SafeString:
         return ago(row.last_seen)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
+from realtime.core import group_messages as messages
+
 
 class Presence(models.Model):
     """One admitted connection; valid only while its node's lease is."""
@@ -27,6 +29,15 @@ class Presence(models.Model):
     class Meta:
         verbose_name = "connection"
         ordering = ["since", "id"]
+        # Whoever comes on 003 asks whose a client id is.
+        indexes = [
+            models.Index(fields=["account", "protocol", "client_id"], name="presence_client")
+        ]
 
     def __str__(self) -> str:
         return f"{self.protocol} connection of {self.user or 'nobody'}"
+
+    @property
+    def group(self) -> str | None:
+        """The group of 003 that it is in."""
+        return messages.group_of(self.place) if self.protocol == messages.NAME else None

@@ -6,12 +6,15 @@ holds a connection under it.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
 
+from accounts.models import Account
 from realtime.bus.announce import announce_recorded
 from realtime.core import addresses
 from realtime.core import group_messages as messages
@@ -33,6 +36,34 @@ def require_free(*, principal: Principal, client_id: str) -> None:
         raise ClientIdInUse
 
 
+def taken(*, node: str) -> list[str]:
+    """The connections of a process whose client id another principal holds on a living one.
+
+    For a process whose lease had lapsed: its rows did not count, though nobody may have swept them.
+    """
+    others = Presence.objects.filter(
+        account=OuterRef("account"),
+        protocol=messages.NAME,
+        client_id=OuterRef("client_id"),
+        node__in=nodes.live(),
+    ).exclude(user=OuterRef("user"))
+    ours = Presence.objects.filter(node=node, protocol=messages.NAME)
+    return list(ours.filter(Exists(others)).values_list("pk", flat=True))
+
+
+@contextlib.contextmanager
+def in_turn(account: str) -> Iterator[None]:
+    """What is announced is changed and counted by one after the other: of two tabs that come or go
+    at once, one is the first or the last.
+    """
+    if not settings.AETHER_ANNOUNCE_PRESENCE:
+        yield
+        return
+    with transaction.atomic():
+        Account.objects.select_for_update(no_key=True).filter(slug=account).first()
+        yield
+
+
 def arrived(*, account: str, connection: str, place: str, client_id: str) -> None:
     """Announce who was not in the group before, if AETHER_ANNOUNCE_PRESENCE is on."""
     _announce_if_alone(account, connection, place, client_id, online=True)
@@ -46,20 +77,20 @@ def departed(*, account: str, connection: str, place: str, client_id: str) -> No
 def end(stale: QuerySet[Presence]) -> None:
     """Delete what is left of dead processes; of those who do so, one announces it."""
     if settings.AETHER_ANNOUNCE_PRESENCE:
-        rows = stale.filter(protocol=messages.NAME).select_related("account")
-        _end_each(list(rows))
+        _end_each(stale.filter(protocol=messages.NAME))
     stale.delete()
 
 
-def _end_each(rows: Iterable[Presence]) -> None:
-    for row in rows:
-        if Presence.objects.filter(pk=row.pk).delete()[0]:
-            departed(
-                account=row.account.slug,
-                connection=row.pk,
-                place=row.place,
-                client_id=row.client_id,
-            )
+def _end_each(stale: QuerySet[Presence]) -> None:
+    clients: dict[tuple[str, str, str], list[str]] = {}
+    for row in stale.select_related("account"):
+        clients.setdefault((row.account.slug, row.place, row.client_id), []).append(row.pk)
+    for (account, place, client_id), connections in clients.items():
+        with in_turn(account):
+            if stale.filter(pk__in=connections).delete()[0]:
+                departed(
+                    account=account, connection=connections[0], place=place, client_id=client_id
+                )
 
 
 def _rows(account: str, client_id: str) -> QuerySet[Presence]:

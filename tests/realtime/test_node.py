@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,10 +18,11 @@ from realtime.core import addresses, events
 from realtime.core.credentials import ConnectToken
 from realtime.core.errors import Revoked
 from realtime.core.events import Event
-from realtime.models import Node
+from realtime.models import Announcement, Node
 from realtime.neighbours import Arrival
 from realtime.threads import in_thread
 from sessions_app.models import Presence
+from sessions_app.services import nodes as leases
 from sessions_app.services import presence
 from tests.doubles import until
 
@@ -171,6 +174,109 @@ async def test_a_lapsed_lease_is_renewed_with_all_that_was_swept(node, alice):
     await node._renew()
     assert await rows() == {"c1"}
     assert await in_thread(Node.objects.count) == 1
+
+
+# --- whose client id is another's by now ---
+
+
+def member(principal, connection, client_id="desk"):
+    return Arrival(connection, principal, "aether", "aether:team", client_id, "192.0.2.1")
+
+
+async def swept(node, who, *, rows_too=True, group="team"):
+    """This process was silent: its lease and its rows are gone; `who` came elsewhere, as desk."""
+
+    def elsewhere():
+        if rows_too:
+            Presence.objects.all().delete()
+        Node.objects.all().delete()
+        leases.renew(node="elsewhere", host="there", pid=1, lease_s=60)
+        presence.arrive(
+            principal=who,
+            connection=f"of {who.id}",
+            node="elsewhere",
+            protocol="aether",
+            place=f"aether:{group}",
+            client_id="desk",
+        )
+
+    await in_thread(elsewhere)
+    await node._renew()
+
+
+def told():
+    """What groups have been told of coming and going."""
+    said = [fact for row in Announcement.objects.order_by("id") for fact in row.said]
+    told = [event.data["message"] for _, some in said for event in some if "message" in event.data]
+    return [(one["from_id"], one["payload"]["status"]) for one in told]
+
+
+@pytest.fixture
+async def ended(node):
+    """The connections that were told to end, and why."""
+    heard = []
+    for name in ("c1", "c2"):
+        handle = addresses.connection(name)
+        node.hub.join_here(handle, lambda event, name=name: heard.append((name, event)))
+    return heard
+
+
+async def test_who_comes_back_too_late_does_not_take_anothers_client_id(
+    node, alice, ended, settings
+):
+    settings.AETHER_ANNOUNCE_PRESENCE = True
+    await node.services.arrive(member(alice, "c1"))
+    await node.services.arrive(member(alice, "c2", "phone"))
+    bob = replace(alice, id="bob")
+    await swept(node, bob)
+    assert await rows() == {"of bob", "c2"}
+    reason = "this client id is in use by somebody else"
+    assert ended == [("c1", Event(events.DISCONNECT, {"reason": reason}))]
+    assert list(node.services.present) == ["c2"]
+    assert await in_thread(told) == [("desk", "online"), ("phone", "online"), ("phone", "online")]
+    await node.services.depart("c1")  # its socket has closed
+    await node.services.reconcile()
+    assert await rows() == {"of bob", "c2"}
+    assert await in_thread(lambda: len(told())) == 3, "nobody is told that desk has gone: it is bob"
+
+
+async def test_a_row_that_nobody_swept_is_no_claim_either(node, alice, ended, settings):
+    settings.AETHER_ANNOUNCE_PRESENCE = True
+    await node.services.arrive(member(alice, "c1"))
+    await node.services.arrive(member(alice, "c2", "phone"))
+    bob = replace(alice, id="bob")
+    await swept(node, bob, rows_too=False, group="another group")
+    assert await rows() == {"of bob", "c2"}
+    assert [(name, event.name) for name, event in ended] == [("c1", events.DISCONNECT)]
+    assert list(node.services.present) == ["c2"]
+    assert await in_thread(told) == [("desk", "online"), ("phone", "online"), ("desk", "offline")]
+
+
+@pytest.mark.parametrize("rows_too", [True, False])
+async def test_who_comes_back_is_present_beside_their_own_other_tab(node, alice, ended, rows_too):
+    await node.services.arrive(member(alice, "c1"))
+    await swept(node, alice, rows_too=rows_too)
+    assert await rows() == {f"of {alice.id}", "c1"}
+    assert ended == []
+
+
+async def test_who_is_at_the_door_is_not_let_in_by_the_way(node, alice, monkeypatch):
+    """A row that is not there yet has not been swept."""
+    entered, go = threading.Event(), threading.Event()
+
+    def slow(principal):
+        entered.set()
+        go.wait(5)
+        raise Revoked
+
+    monkeypatch.setattr("realtime.dispatch.credentials.check", slow)
+    arriving = asyncio.create_task(node.services.arrive(member(alice, "c1")))
+    await until(entered.is_set)
+    await node.services.reconcile()
+    assert await rows() == set()
+    go.set()
+    with pytest.raises(Revoked):
+        await arriving
 
 
 async def test_a_hint_is_not_told_to_connections(node):

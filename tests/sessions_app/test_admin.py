@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from accounts.models import Account, Membership, User
+from realtime.bus import live
 from realtime.core import addresses
 from realtime.core.events import DISCONNECT, NOTICE
 from realtime.core.principal import Principal
@@ -144,6 +147,32 @@ def test_a_connections_row_says_what_waits_and_has_its_buttons(rows: None) -> No
     assert f'<form id="say-in-default" method="post" action="{HERE}in-default/message/">' in text
     assert 'form="say-in-default"' in text
     assert 'form="say-in-default"' in page(staff("too", "default"), "presence/in-default/change")
+
+
+def test_a_connection_is_shown_with_its_client_its_group_and_when_it_was_heard_of_last(
+    rows: None, node: str, alice: Principal, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    presence.arrive(
+        principal=alice,
+        connection="in-group",
+        node=node,
+        protocol="aether",
+        place="aether:team <1>",
+        client_id="laptop <2>",
+    )
+    settings.REDIS_URL = "redis://somewhere"
+    moment = dt.datetime(2031, 1, 2, 3, 4, 5, tzinfo=dt.UTC).timestamp()
+    answers = SimpleNamespace(read=lambda *asked: live.Told({"in-group": moment}, {node}))
+    monkeypatch.setattr(live, "reader", lambda url: answers)
+    client = staff("ours", "default")
+    for path in ("presence", "presence/in-group/change"):
+        text = page(client, path)
+        for shown in ("laptop &lt;2&gt;", "team &lt;1&gt;", "2031-01-02 03:04:05 UTC"):
+            assert shown in text
+    filtered = client.get(f"{HERE}?protocol__exact=aether").content.decode()
+    assert "in-group" in filtered and "in-default" not in filtered
+    assert "in-group" in client.get(f"{HERE}?q=laptop").content.decode()
+    assert "in-group" not in page(staff("theirs", "other"), "presence")
 
 
 def said() -> list[tuple[list[str], str]]:

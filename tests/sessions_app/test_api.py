@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import settings as configured
 from django.test import Client
 
 from accounts.models import Account, Membership, User
 from accounts.services import tokens
+from realtime.bus import live
 from realtime.core import addresses
 from realtime.core.events import DISCONNECT, NOTICE
 from realtime.core.principal import Principal
@@ -33,7 +36,7 @@ def bearer(accounts: None) -> Bearer:
 @pytest.fixture
 def gateway() -> dict[str, str]:
     """Headers of whoever has the gateway token: an admin of `default`."""
-    return {"authorization": f"Bearer {settings.GATEWAY_TOKEN}"}
+    return {"authorization": f"Bearer {configured.GATEWAY_TOKEN}"}
 
 
 @pytest.fixture
@@ -68,6 +71,24 @@ def test_an_admin_lists_the_accounts_connections(
         "last_seen",
         "queued_bytes",
         "node",
+    }
+
+
+def test_when_a_connection_was_last_heard_of_is_what_redis_has(
+    client: Client,
+    present: None,
+    gateway: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+) -> None:
+    settings.REDIS_URL = "redis://somewhere"
+    told = live.Told({"c-1": dt.datetime(2031, 1, 1, tzinfo=dt.UTC).timestamp()}, {"node-1"})
+    answers = SimpleNamespace(read=lambda *asked: told)
+    monkeypatch.setattr(live, "reader", lambda url: answers)
+    rows = client.get("/api/connections/", headers=gateway).json()["results"]
+    assert {row["id"]: row["last_seen"][:4] == "2031" for row in rows} == {
+        "c-1": True,
+        "c-2": False,
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,11 +12,12 @@ import pytest
 from realtime.core import addresses
 from realtime.core.errors import ClientIdInUse
 from realtime.core.principal import Principal
-from realtime.dispatch import _arrive_in_group
+from realtime.dispatch import _arrive_in_group, _depart, _enter
 from realtime.models import Announcement
 from realtime.neighbours import Arrival
 from sessions_app.models import Presence
-from sessions_app.services import group_presence, presence
+from sessions_app.services import group_presence, nodes, presence
+from tests.accounts.test_concurrency import at_once
 
 Enter = Callable[..., None]
 
@@ -125,3 +128,53 @@ def test_who_was_on_a_dead_process_is_announced_as_gone_unless_here_as_well(
     assert presence.sweep() == {"default", "other"}
     assert told() == [("c", "offline")]
     assert [row.pk for row in Presence.objects.all()] == ["4"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_those_who_sweep_at_once_one_announces_and_each_client_once(
+    enter: Enter, dead_node: str, settings: Any
+) -> None:
+    settings.AETHER_ANNOUNCE_PRESENCE = True
+    for number in range(40):
+        enter(str(number), node=dead_node, client_id=f"c{number % 20}")
+    at_once(*[presence.sweep] * 6)
+    assert Counter(told()) == {(f"c{number}", "offline"): 1 for number in range(20)}
+    assert not Presence.objects.exists()
+
+
+def test_a_client_id_is_taken_by_another_principal_of_the_account_who_lives(
+    enter: Enter, node: str, dead_node: str, bob: Principal, other_admin: Principal
+) -> None:
+    for number in range(5):
+        enter(str(number), client_id=f"c{number}")
+    nodes.renew(node="elsewhere", host="there", pid=3, lease_s=60)
+    enter("a", client_id="c0", principal=bob, node="elsewhere", place="aether:another group")
+    enter("b", client_id="c1", principal=bob, node=dead_node)
+    enter("c", client_id="c2", principal=other_admin, node="elsewhere")
+    enter("d", client_id="c3", node="elsewhere")
+    enter("e", client_id="c4", principal=bob, node="elsewhere", protocol="edge")
+    assert group_presence.taken(node=node) == ["0"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_tabs_that_come_or_go_at_once_one_is_the_first_and_one_the_last(
+    node: str, alice: Principal, settings: Any
+) -> None:
+    settings.AETHER_ANNOUNCE_PRESENCE = True
+    for number in range(5):
+        client_id = f"c{number}"
+        tabs = [Arrival(f"{n}", alice, "aether", "aether:g", client_id, "") for n in range(4)]
+        at_once(*[partial(_enter, tab, node) for tab in tabs])
+        assert told()[-1] == (client_id, "online")
+        at_once(*[partial(_depart, tab.connection, tab) for tab in tabs])
+        assert told()[-1] == (client_id, "offline")
+    assert len(told()) == 10
+
+
+def test_who_has_come_back_meanwhile_is_not_swept(enter: Enter, dead_node: str) -> None:
+    enter("1", node=dead_node)
+    stale = Presence.objects.exclude(node="node-1")
+    list(stale)
+    enter("1")
+    group_presence.end(stale)
+    assert [row.pk for row in Presence.objects.all()] == ["1"]
