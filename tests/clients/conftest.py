@@ -2,13 +2,25 @@ from __future__ import annotations
 
 import pytest
 
-from tests.clients.edge_server import EdgeServer
+from tests.clients.far_end import EdgeServer, GroupServer, TopicServer
 from trunkline_client import Ledger
 
 
 @pytest.fixture
 async def server():
     async with EdgeServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def topic_server():
+    async with TopicServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def group_server():
+    async with GroupServer() as server:
         yield server
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.edge_server import EdgeServer, command, until
+from tests.clients.far_end import EdgeServer, command, until
 
 PACKAGE = Path(__file__).resolve().parents[2] / "clients" / "python"
 

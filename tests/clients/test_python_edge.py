@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.clients.desk import NOON, SECRET, Desk
-from tests.clients.edge_server import command, until
+from tests.clients.far_end import command, until
 from trunkline_client import ANY, EdgeAgent
 from trunkline_client.commands import written
 

@@ -16,7 +16,7 @@ import pytest
 import websockets
 
 import trunkline_client
-from tests.clients.edge_server import EdgeServer, command
+from tests.clients.far_end import EdgeServer, command
 
 PACKAGE = Path(__file__).resolve().parents[2] / "clients" / "python"
 PROJECT = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
@@ -93,7 +93,7 @@ async def test_what_the_protocols_page_says_by_hand_acts_once_and_acknowledges_t
 
 @pytest.mark.parametrize(("number", "spelling"), [(1, "additional_headers"), (2, "extra_headers")])
 async def test_what_the_readme_says_without_the_package_runs(number, spelling, monkeypatch):
-    assert f"{spelling}={{" in SNIPPETS[number] and len(SNIPPETS) == 3
+    assert f"{spelling}={{" in SNIPPETS[number] and len(SNIPPETS) == 5
     if spelling == "extra_headers":  # the client that `websockets.connect` was up to version 13
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.clients.desk import NOON, Desk
-from tests.clients.edge_server import EdgeServer, command, until
+from tests.clients.far_end import EdgeServer, command, until
 from trunkline_client import Ledger, Replaced, Timing
 
 

@@ -9,8 +9,8 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import SplitResult, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -62,6 +62,13 @@ class Loss:
         return f"{number} {self.reason}".strip() if number else self.reason
 
 
+class Door(NamedTuple):
+    """Where an attempt goes, and what it shows there."""
+
+    url: str
+    headers: Mapping[str, str] = {}
+
+
 class Talk(Protocol):
     """What is carried: whoever uses a Connection implements these."""
 
@@ -91,26 +98,24 @@ class _NoRedirect(connect):
 class Connection:
     """Dials, pings, listens, backs off, dials again.
 
-    `headers` is asked at each attempt. `ping` is the text that is sent at once and every
-    `ping_every_s`; `pong` is called by whoever reads the answer. `final` are the close codes that
-    end it. `options` go to `websockets` (ssl, proxy, …).
+    `door` is asked at each attempt. `ping` is the text that is sent after `opened` and every
+    `ping_every_s`; `pong` is called by whoever reads the answer. After a `final` loss there is no
+    other attempt. `options` go to `websockets` (ssl, proxy, …).
     """
 
     def __init__(
         self,
-        url: str,
         talk: Talk,
         *,
-        headers: Callable[[], Awaitable[Mapping[str, str]]],
+        door: Callable[[], Awaitable[Door]],
         ping: str,
-        final: frozenset[int] = frozenset(),
+        final: Callable[[Loss], bool],
         timing: Timing | None = None,
         chance: Callable[[], float] = random.random,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._url = url
         self._talk = talk
-        self._headers = headers
+        self._door = door
         self._ping = ping
         self._final = final
         self._timing = timing or Timing()
@@ -118,7 +123,8 @@ class Connection:
         self._options = dict(options or {})
         self._socket: ClientConnection | None = None
         self._pongs: deque[asyncio.Future[bool]] = deque()
-        self._heard = False
+        self._heard = 0  # frames of this connection
+        self._taking = False  # the last one is still being dealt with
         self._reason = ""
         self._closing = False
 
@@ -134,7 +140,7 @@ class Connection:
             if self._closing:
                 self._talk.lost(loss, None)
                 return
-            if loss.code in self._final:
+            if self._final(loss):
                 self._talk.lost(loss, None)
                 raise Stopped(loss)
             # A secret that is refused after the socket opened is no reason to come back quickly.
@@ -183,7 +189,7 @@ class Connection:
     # --- one connection ---
 
     async def _attempt(self) -> Loss:
-        self._heard, self._reason = False, ""
+        self._heard, self._reason = 0, ""
         try:
             socket = await self._dial()
         except InvalidStatus as error:
@@ -195,7 +201,7 @@ class Connection:
 
     async def _dial(self) -> ClientConnection:
         try:
-            headers = await self._headers()
+            door = await self._door()
         except Exception as error:  # its text might hold a piece of the secret
             raise OSError(f"no credentials: {type(error).__name__}") from None
         timing = self._timing
@@ -208,44 +214,62 @@ class Connection:
             "logger": _quiet,
         }
         return await _NoRedirect(
-            self._url, additional_headers=headers, **{**defaults, **self._options}
+            door.url, additional_headers=door.headers, **{**defaults, **self._options}
         )
 
     async def _converse(self, socket: ClientConnection) -> Loss:
         self._socket = socket
-        beat = asyncio.create_task(self._beat(socket), name="heartbeat")
+        beat: asyncio.Task[None] | None = None
         try:
             await self._talk.opened()
+            beat = asyncio.create_task(self._beat(socket), name="heartbeat")
             async for text in socket:
-                self._heard = True
+                self._heard += 1
+                self._taking = True
                 await self._talk.received(text if isinstance(text, str) else text.decode())
+                self._taking = False
         except ConnectionClosed:
             pass
         except UnicodeDecodeError:
             await socket.close(1007)
         finally:
-            self._socket = None
-            beat.cancel()
+            self._socket, self._taking = None, False
+            if beat is not None:
+                beat.cancel()
             while self._pongs:
                 _settle(self._pongs.popleft(), False)
             if not self._reason:
                 await socket.close()
         reason = self._reason or socket.close_reason or "closed"
-        return Loss(reason, code=socket.close_code or 1006, opened=True, heard=self._heard)
+        return Loss(reason, code=socket.close_code or 1006, opened=True, heard=self._heard > 0)
 
     async def _beat(self, socket: ClientConnection) -> None:
-        """Ping at once and then regularly; without a pong in time the connection is dead."""
+        """Ping at once and then regularly; where nothing comes in time the connection is dead."""
+        within_s = self._timing.pong_within_s
         while True:
-            try:
-                async with asyncio.timeout(self._timing.pong_within_s):
-                    alive = await self.ping()
-            except TimeoutError:
-                self._reason = f"no pong within {self._timing.pong_within_s:g} s"
+            answer = asyncio.create_task(self.ping())
+            heard = -1
+            # A pong may stand behind a long replay, or behind what our own side is slow to take.
+            while heard != self._heard or self._taking:
+                heard = self._heard
+                if (await asyncio.wait([answer], timeout=within_s))[0]:
+                    break
+            if not answer.done():
+                self._reason = f"no pong within {within_s:g} s"
                 socket.transport.abort()  # a closing handshake over a dead line takes for ever
                 return
-            if not alive:
+            if not answer.result():
                 return
             await asyncio.sleep(self._timing.ping_every_s)
+
+
+def websocket(url: str) -> SplitResult:
+    """The parts of a ws:// or wss:// address, also from http(s)://. Raises ValueError."""
+    parts = urlsplit(url)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("ws", "wss") or not parts.hostname:
+        raise ValueError("url: expected ws://host… or wss://host…")
+    return parts._replace(scheme=scheme)
 
 
 def unencrypted(url: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from trunkline_client import commands
 from trunkline_client.commands import Ack, Command, Malformed
-from trunkline_client.connection import REFUSED, Connection, Loss, Timing
+from trunkline_client.connection import REFUSED, Connection, Door, Loss, Timing
 from trunkline_client.ledger import Ledger, OneThread
 from trunkline_client.outbox import Outbox
 from trunkline_client.schedule import Schedule, Work
@@ -36,7 +36,7 @@ class Setup:
 
     agent_id: str
     address: str
-    headers: Callable[[], Awaitable[Mapping[str, str]]] = field(repr=False)
+    door: Callable[[], Awaitable[Door]] = field(repr=False)
     concurrency: int
     grace_s: float
     status: Callable[[], Mapping[str, Any]]
@@ -60,11 +60,10 @@ class Conversation:
         self._began = time.monotonic()
         self._handlers = {commands.CANCEL: Work(self._cancel), **setup.handlers}
         self._connection = Connection(
-            setup.address,
             self,
-            headers=setup.headers,
+            door=setup.door,
             ping=PING,
-            final=frozenset({REPLACED}),
+            final=lambda loss: loss.code == REPLACED,
             timing=setup.timing,
             chance=setup.chance,
             options=setup.options,

@@ -6,21 +6,21 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlunsplit
 
-from trunkline_client.connection import Stopped, Timing, unencrypted
+from trunkline_client.connection import Door, Stopped, Timing, unencrypted, websocket
 from trunkline_client.conversation import ANY, Conversation, Observer, Setup
+from trunkline_client.credentials import Secret, shown
 from trunkline_client.ledger import Ledger, OneThread
-from trunkline_client.schedule import Handler, Work, call
+from trunkline_client.schedule import Handler, Work
 
 __all__ = ["ANY", "EdgeAgent", "Replaced", "address"]
 
 log = logging.getLogger("trunkline_client")
 
-Secret = str | Callable[[], str | Awaitable[str]]
 H = TypeVar("H", bound=Handler)
 
 
@@ -61,7 +61,7 @@ class EdgeAgent:
         self._setup = Setup(
             agent_id=agent_id,
             address=address(url, agent_id),
-            headers=self._headers,
+            door=self._door,
             concurrency=concurrency,
             grace_s=grace_s,
             status=status or dict,
@@ -116,35 +116,22 @@ class EdgeAgent:
         finally:
             in_thread.close()
 
-    async def _headers(self) -> dict[str, str]:
-        try:
-            secret = self._secret if isinstance(self._secret, str) else await call(self._secret)
-        except Exception as error:  # only a file's trouble is told: other texts may hold secrets
-            why = error if isinstance(error, OSError) else type(error).__name__
-            log.error("%s: there is no secret: %s", self.agent_id, why)
-            raise
-        bearer = str(secret).strip()
-        if not bearer or not bearer.isascii() or not bearer.isprintable():
-            log.error("%s: the secret is empty or not plain ASCII", self.agent_id)
-            raise ValueError
-        headers = {"Authorization": f"Bearer {bearer}"}
+    async def _door(self) -> Door:
+        headers = {"Authorization": f"Bearer {await shown(self._secret, self.agent_id)}"}
         if self.agent_id.isascii() and self.agent_id.isprintable():
             headers["X-Edge-Agent-Id"] = self.agent_id
-        return headers
+        return Door(self.address, headers)
 
 
 def address(url: str, agent_id: str) -> str:
     """The agent's address on a server: `/edge/ws` unless the URL has a path. Raises ValueError."""
-    parts = urlsplit(url)
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    if scheme not in ("ws", "wss") or not parts.hostname:
-        raise ValueError("url: expected ws://host… or wss://host…")
+    parts = websocket(url)
     if not agent_id:
         raise ValueError("agent_id: may not be empty")
     path = parts.path if parts.path.strip("/") else "/edge/ws"
     named = f"edge_agent_id={quote(agent_id, safe='')}"
     query = f"{parts.query}&{named}" if parts.query else named
-    return urlunsplit((scheme, parts.netloc, path, query, ""))
+    return urlunsplit(parts._replace(path=path, query=query, fragment=""))
 
 
 def _nobody(kind: str, data: Mapping[str, Any]) -> None:

@@ -1,11 +1,11 @@
-"""The far end of the Python client: says what a test tells it to, over a real socket."""
+"""The far end of the Python clients: says what a test tells it to, over a real socket."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -60,8 +60,11 @@ class Visit:
 
 
 class EdgeServer:
-    """`async with EdgeServer() as server`. Answers pings while `pongs`; `greet` is each visit's
-    first word; with `refuse` set, handshakes get that status."""
+    """`async with EdgeServer() as server`. Answers pings while `pongs`; with `refuse` set,
+    handshakes get that status."""
+
+    PING: ClassVar[dict] = {"type": "ping"}
+    PONG: ClassVar[dict] = {"type": "pong"}
 
     def __init__(self) -> None:
         self.visits: list[Visit] = []
@@ -114,10 +117,52 @@ class EdgeServer:
             await socket.close(self.close_with.pop(0), "as scripted")
             return
         try:
+            await self.greet(visit)
             async for text in socket:
                 visit.texts.append(text)
                 visit.frames.append(json.loads(text))
-                if visit.frames[-1]["type"] == "ping" and self.pongs:
-                    await socket.send('{"type":"pong"}')
+                await self.heard(visit, visit.frames[-1])
         except ConnectionClosed:
             pass
+
+    async def greet(self, visit: Visit) -> None:
+        """Its first words."""
+
+    async def heard(self, visit: Visit, frame: dict) -> None:
+        if frame == self.PING and self.pongs:
+            await visit.say(self.PONG)
+
+
+class TopicServer(EdgeServer):
+    """A subscription is answered without numbers, unless `answers` has a script for it."""
+
+    PING: ClassVar[dict] = {"action": "ping"}
+    PONG: ClassVar[dict] = {"type": "pong", "timestamp": 1762134869000}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[list[dict]] = []  # to each `since`, in turn
+
+    async def heard(self, visit: Visit, frame: dict) -> None:
+        if frame.get("action") == "subscribe":
+            plain = {"type": "subscribed", "channel": frame["channel"]}
+            script: list[dict] = [plain]
+            if "since" in frame and self.answers:
+                script = self.answers.pop(0)
+            await visit.say(*script)
+        await super().heard(visit, frame)
+
+
+class GroupServer(EdgeServer):
+    """Each visit is greeted with the next of `answers`."""
+
+    PING: ClassVar[dict] = {"msg_type": "heartbeat", "target": "echo"}
+    PONG: ClassVar[dict] = {"msg_type": "heartbeat", "target": "echo", "from_id": "a"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[list[dict]] = []
+
+    async def greet(self, visit: Visit) -> None:
+        if self.answers:
+            await visit.say(*self.answers.pop(0))
