@@ -34,11 +34,11 @@ class Event:
             text = self.texts[key] = render()
         return text
 
-    def judged(self, key: str, judge: Callable[[Event], bool]) -> bool:
+    def judged(self, key: str, judge: Callable[[], bool]) -> bool:
         """The verdict under `key`, found by `judge` the first time."""
         verdict = self.verdicts.get(key)
         if verdict is None:
-            verdict = self.verdicts[key] = judge(self)
+            verdict = self.verdicts[key] = judge()
         return verdict
 
     def pack(self) -> dict[str, Any]:

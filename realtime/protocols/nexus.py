@@ -37,6 +37,7 @@ from realtime.core.errors import (
     UnexpectedFrame,
 )
 from realtime.core.events import Event
+from realtime.core.filters import Filter
 from realtime.core.handshake import Handshake
 from realtime.core.history import OFF, Gap, Position, Recovered
 from realtime.core.numbers import Numbers
@@ -48,7 +49,6 @@ FOREIGN = "nexus:"  # how the id of somebody begins whose token is not ours (PRO
 
 MAX_CHANNELS = 1024  # of one connection
 MAX_FILTERS = 256  # of one connection
-MAX_FILTER_BYTES = 4096
 MAX_SHOWN = 256  # characters of an unknown action
 
 # What is told of agents, and the last part of the topic it is told on (PROTOCOLS.md 6).
@@ -57,9 +57,6 @@ AGENT_EVENTS = {
     "agent.updated": "commands",
     "edge.message": "messages",
 }
-
-_PLAIN = (str, int, float, bool, type(None))  # what JSON compares by value
-_canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Subscribe(msgspec.Struct, frozen=True):
@@ -93,38 +90,6 @@ READERS: dict[str, Callable[[dict[str, Any]], Frame]] = {
     "publish": lambda said: Say(_channel(said), said.get("payload", UNSET)),
     "ping": lambda said: Ping(),
 }
-
-
-class Filter:
-    """Equality of each given key with the same key of `data` (5.4); equal filters judge once."""
-
-    __slots__ = ("_wanted", "key")
-
-    def __init__(self, wanted: Any) -> None:
-        """Raises InvalidParams."""
-        if not isinstance(wanted, dict):
-            raise InvalidParams("filters takes an object")
-        self.key = _canonical(wanted).decode()
-        if len(self.key.encode()) > MAX_FILTER_BYTES:
-            raise InvalidParams(f"filters takes up to {MAX_FILTER_BYTES} bytes")
-        self._wanted = tuple(wanted.items())
-
-    def passes(self, event: Event) -> bool:
-        return event.judged(self.key, self._judge)
-
-    def _judge(self, event: Event) -> bool:
-        """A loop, for with a thousand different filters it runs a thousand times a message."""
-        data = _data(event)
-        if not isinstance(data, dict):
-            return False
-        for key, value in self._wanted:
-            given = data.get(key, UNSET)
-            if type(given) is type(value) and type(value) in _PLAIN:
-                if given != value:
-                    return False
-            elif not _same(value, given):
-                return False
-        return True
 
 
 class Followed(Numbers):
@@ -254,6 +219,10 @@ class NexusProtocol(Protocol):
         known = self._channels.get(channel)
         if known is None and len(self._channels) >= MAX_CHANNELS:
             raise InvalidParams(f"a connection subscribes to at most {MAX_CHANNELS} channels")
+        widens = known and (wanted is None or wanted.key not in known)
+        if widens and after is not None and channel in self._followed:
+            # What was told for the filters so far would come again, or what they left out never.
+            raise InvalidParams("since goes with the last of a channel's filters, once")
         if wanted is None:
             self._channels[channel] = {}
         elif known is None or known and wanted.key not in known:
@@ -326,10 +295,10 @@ def _topic(event: Event) -> str:
 
 def _pass(filters: dict[str, Filter], event: Event) -> bool:
     """Whether one of them lets the event through; none let everything."""
-    for one in filters.values():
-        if one.passes(event):
-            return True
-    return not filters
+    if not filters:
+        return True
+    data = _data(event)
+    return any(one.passes(event, data) for one in filters.values())
 
 
 def _text(event: Event, followed: Followed | None) -> str:
@@ -361,15 +330,6 @@ def _frame(event: Event) -> dict[str, Any]:
         case _:
             said = {"channel": _topic(event), "data": _data(event)}
             return {"type": "broadcast", **said, "timestamp": event.data["at"]}
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal as JSON: 1 is 1.0, and true is not 1."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
 
 
 def _as_text(value: Any) -> str:

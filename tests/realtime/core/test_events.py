@@ -24,8 +24,8 @@ def test_a_rendering_is_made_once_for_each_protocol():
 def test_a_verdict_is_found_once_for_each_filter():
     event, judged = Event("x"), []
 
-    def judge(one: Event) -> bool:
-        judged.append(one)
+    def judge() -> bool:
+        judged.append(event)
         return False
 
     assert [event.judged(key, judge) for key in ("a", "a", "b")] == [False] * 3

@@ -120,40 +120,6 @@ def test_a_token_is_not_shown_in_a_repr(peer):
 
 # --- filters ---
 
-DATA = {"a": 1, "b": True, "c": None, "d": {"x": [1, {"y": 2}]}, "e": "1"}
-
-
-@pytest.mark.parametrize(
-    ("filters", "passes"),
-    [
-        ({"a": 1}, True),
-        ({"a": 1.0}, True),
-        ({"a": True}, False),
-        ({"a": "1"}, False),
-        ({"b": True}, True),
-        ({"b": 1}, False),
-        ({"c": None}, True),
-        ({"missing": None}, False),
-        ({"d": {"x": [1, {"y": 2}]}}, True),
-        ({"d": {"x": [True, {"y": 2}]}}, False),
-        ({"d": {"x": [1]}}, False),
-        ({"d": {}}, False),
-        ({"d.x": 1}, False),
-        ({"a": 1, "e": "1"}, True),
-        ({"a": 1, "e": "2"}, False),
-    ],
-)
-def test_a_filter_is_equality_of_its_keys_with_those_of_the_data(peer, filters, passes):
-    say(peer, action="subscribe", channel="telemetry", filters=filters)
-    assert hears(peer, DATA) == int(passes)
-
-
-@pytest.mark.parametrize("data", [None, 1, "a", [], ["a"], True])
-def test_what_is_no_object_passes_no_filter(peer, data):
-    say(peer, action="subscribe", channel="telemetry", filters={"a": 1})
-    assert hears(peer, data) == 0
-    assert peer.deliver(Event(topics.MESSAGE, {"channel": "telemetry", "from": "u"})) == []
-
 
 def test_several_subscriptions_are_a_union_and_each_message_comes_once(peer):
     for value in (1, 2, 1):
