@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 
 from accounts.authentication import principal_of
 from accounts.services import agents as door
-from realtime.core import acks
+from realtime.core import acks, wire
 from realtime.core.credentials import AgentSecret, bearer_of
 from realtime.core.errors import MalformedFrame
 from realtime.core.principal import Principal
@@ -146,7 +146,7 @@ class AckView(_AgentView):
     def post(self, request: Request) -> Response:
         """Acknowledge a command, in either shape of the socket's `command_ack`."""
         given = _body(request)
-        relay.check(given)
+        wire.check(given)
         ack = acks.read(given)
         return Response(
             acknowledgements.acknowledge(

@@ -20,12 +20,12 @@ from accounts.services.pairing_words import printable
 from realtime.core.credentials import Jwt
 from realtime.core.errors import BadCredentials, InvalidParams
 from realtime.core.principal import Principal, rank
+from realtime.core.topics import FOREIGN
 
 VIA = "nexus"
-PREFIX = "nexus:"
 ALGORITHM = "HS256"
 SKEW_S = 5  # that whoever made a token may be ahead; an expired one is expired
-LONGEST_ID = MAX_ID - len(PREFIX)
+LONGEST_ID = MAX_ID - len(FOREIGN)
 MAX_ROLE = 64
 # Who may not publish where NEXUS_OBSERVERS_PUBLISH is off.
 OBSERVERS = frozenset({"observer", "viewer"})
@@ -85,7 +85,7 @@ def _foreign(text: str) -> Principal | None:
 def _principal(user_id: str, role: str, ends: float | None) -> Principal:
     """Ours is the role, and no more than an operator's: the secret is other programs', too."""
     account = Account.default()
-    name = PREFIX + user_id
+    name = FOREIGN + user_id
     return Principal(
         id=name,
         account=account.slug,

@@ -35,6 +35,13 @@ def require(principal: Principal, role: str, what: str) -> None:
         raise RoleTooLow(f"permission denied: {what} requires {role} role")
 
 
+def require_writing(principal: Principal, what: str) -> None:
+    """An operator who may do more than read, approve or pair. Raises RoleTooLow."""
+    require(principal, "operator", what)
+    if principal.only_reads:
+        raise RoleTooLow(f"permission denied: {what} requires scope operator.write")
+
+
 def require_admin(principal: Principal, what: str) -> None:
     require(principal, "admin", what)
 

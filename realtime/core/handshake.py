@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-_SINGLE = {b"origin", b"authorization", b"host"}
+_SINGLE = {
+    b"authorization": "Authorization",
+    b"host": "Host",
+    b"origin": "Origin",
+    b"x-account-id": "X-Account-Id",
+    b"x-api-key": "X-API-Key",
+    b"x-edge-agent-id": "X-Edge-Agent-Id",
+}
+_SINGLE_IN_QUERY = {"api_key", "edge_agent_id", "jwt", "token", "x_account_id"}
 MAX_QUERY_FIELDS = 100
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -40,7 +48,7 @@ class Handshake:
             if b"_" in name:
                 continue  # X_Forwarded_For is not X-Forwarded-For
             if name in _SINGLE and name.decode("latin-1") in headers:
-                fault = "Host, Origin and Authorization may each be given once"
+                fault = f"{_SINGLE[name]} may be given once"
             headers[name.decode("latin-1")] = value.decode("latin-1")
         text = scope.get("query_string", b"").decode("latin-1")
         query: dict[str, list[str]] = {}
@@ -48,6 +56,9 @@ class Handshake:
             query = parse_qs(text, keep_blank_values=True)
         else:
             fault = f"the query takes at most {MAX_QUERY_FIELDS} fields"
+        for name in _SINGLE_IN_QUERY & query.keys():
+            if len(set(query[name])) > 1:
+                fault = f"the query has two different values of {name}"
         client = scope.get("client") or ("", 0)
         return cls(
             path=scope.get("path", ""),

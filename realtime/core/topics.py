@@ -13,6 +13,8 @@ from realtime.core.events import Event
 MESSAGE = "nexus.message"  # {"channel", "from", "data"?, "timestamp"}: a client has published
 BROADCAST = "nexus.broadcast"  # {"channel", "data", "timestamp"}: said by the server
 
+FOREIGN = "nexus:"  # how the id of somebody begins whose token is not ours (PROTOCOLS.md 6)
+
 TELEMETRY = "telemetry"  # where other programs speak, over Redis: `realtime.bus.outside`
 OF_AGENTS = "agent."  # how the topics begin on which only the server speaks
 MAX_CHANNEL = 256  # characters

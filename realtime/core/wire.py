@@ -73,6 +73,15 @@ def sanitize(value: Any) -> None:
     raise MalformedFrame(f"invalid frame: nested deeper than {MAX_DEPTH} levels")
 
 
+def check(value: Any) -> None:
+    """As `sanitize`, for what another decoder has let in: a lone surrogate is not JSON either."""
+    try:
+        sanitize(value)
+        encode(value)
+    except (UnicodeError, ValueError, OverflowError, RecursionError):
+        raise MalformedFrame("invalid frame: it must be JSON") from None
+
+
 def _check_text(text: str) -> None:
     if "\x00" in text:
         raise MalformedFrame("invalid frame: the character U+0000 is not allowed")

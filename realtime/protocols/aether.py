@@ -110,6 +110,9 @@ class AetherProtocol(Protocol):
         ]
 
     def receive(self, frame: Said) -> Effects:
+        """Raises RoleTooLow."""
+        if self.principal.only_reads and frame.target != "echo":
+            raise RoleTooLow("permission denied: a key that only reads sends to nobody")
         message = messages.complete(
             frame, from_id=self._client_id, group_id=self._group_id, now=self.now()
         )

@@ -17,6 +17,7 @@ from msgspec import UNSET
 from realtime.core import events, numbers, topics, wire
 from realtime.core.credentials import Credential, Jwt
 from realtime.core.effects import (
+    Effect,
     Effects,
     Join,
     Leave,
@@ -45,7 +46,6 @@ from realtime.core.protocol import Protocol
 
 WELCOME = "Welcome to Nexus WebSocket"
 INVALID = "Invalid JSON format"
-FOREIGN = "nexus:"  # how the id of somebody begins whose token is not ours (PROTOCOLS.md 6)
 
 MAX_CHANNELS = 1024  # of one connection
 MAX_FILTERS = 256  # of one connection
@@ -134,6 +134,9 @@ class NexusProtocol(Protocol):
 
     def error_frame(self, ref: str, code: str, error: GatewayError) -> dict[str, Any]:
         return {"type": "error", "message": str(error)}
+
+    def last_words(self, ref: str, error: GatewayError) -> list[Effect]:
+        return [Send(self.error_frame(ref, error.code, error))]
 
     def counts(self, frame: Frame) -> bool:
         return not isinstance(frame, Ping)
@@ -255,7 +258,7 @@ class NexusProtocol(Protocol):
     @property
     def _user_id(self) -> str:
         who = self.principal
-        return who.id.removeprefix(FOREIGN) if who.via == "nexus" else who.id
+        return who.id.removeprefix(topics.FOREIGN) if who.via == "nexus" else who.id
 
     def _address(self, channel: str) -> Any:
         return topics.address(self.principal.account, channel)

@@ -31,7 +31,7 @@ def tell_group(*, principal: Principal, group_id: str, said: dict[str, Any]) -> 
     """
     ids.check("group_id", group_id)
     group = addresses.group(messages.realm(principal.account), group_id)
-    message = _message(principal, {**said, "target": "group"}, group_id=group_id)
+    message = _message(principal, {**said, "target": "group", "to_id": None}, group_id=group_id)
     announce_recorded(group, Event(messages.MESSAGE, {"message": message}))
     return message
 
@@ -51,8 +51,8 @@ def tell_client(*, principal: Principal, client_id: str, said: dict[str, Any]) -
 
 
 def _message(principal: Principal, said: dict[str, Any], *, group_id: str | None) -> dict[str, Any]:
-    scopes.require(principal, "operator", "a message to groups and clients")
-    wire.sanitize(said)
+    scopes.require_writing(principal, "a message to groups and clients")
+    wire.check(said)
     frame = messages.read({"msg_type": "msg", **said})
     message = messages.complete(frame, from_id=messages.SERVER, group_id=group_id, now=time.time())
     if len(wire.encode(message).encode()) > MAX_BYTES:

@@ -20,6 +20,7 @@ from sessions_app.services.fields import check_length
 
 BATCH = 500
 LONGEST_MESSAGE = 2000  # characters
+MUTE = ("edge", "nexus")  # protocols that have no frame for it
 
 
 def arrive(
@@ -105,6 +106,8 @@ def message(*, principal: Principal, connection: str, text: str) -> None:
     if not said:
         raise InvalidParams("a message needs words")
     check_length(said, "the message", LONGEST_MESSAGE)
+    if row.protocol in MUTE:
+        raise InvalidParams(f"{row.protocol} has no frame for an administrator's message")
     notice = Event(NOTICE, {"text": said, "by": journal.actor(principal)})
     announce(addresses.connection(row.pk), notice)
     journal.decided("connection.messaged", principal=principal, row=row, action="messaged")

@@ -16,7 +16,7 @@ from django.db.models import Q
 from accounts.models import EdgeAgent
 from realtime.bus.announce import announce
 from realtime.core import addresses, wire
-from realtime.core.errors import FrameTooLarge, GatewayError, MalformedFrame
+from realtime.core.errors import FrameTooLarge, GatewayError
 from realtime.core.events import Event
 from realtime.core.principal import Principal
 from sessions_app.models import ScheduledCommand, Status
@@ -60,7 +60,7 @@ def sync(
     taken = [_take_in(principal, event) for event in reported[:MAX_EVENTS]]
     if isinstance(status, dict) and status:
         try:
-            check(status)
+            wire.check(status)
             agents.report(principal=principal, status=status)
         except GatewayError as error:
             logger.warning("edge.status_refused", agent=principal.id, reason=str(error))
@@ -77,22 +77,13 @@ def message(*, principal: Principal, message: dict[str, Any]) -> dict[str, Any]:
 
     Raises MalformedFrame, FrameTooLarge.
     """
-    check(message)
+    wire.check(message)
     if len(wire.encode(message).encode()) > MAX_MESSAGE_BYTES:
         raise FrameTooLarge(f"message: it takes up to {MAX_MESSAGE_BYTES} bytes")
     topic = addresses.topic(f"nexus:{principal.account}", f"agent.{principal.id}.messages")
     told = {"agent_id": principal.id, "message": message, "at": rfc3339(clock.now())}
     announce(topic, Event(MESSAGE, told))
     return {"should_respond": False}
-
-
-def check(value: Any) -> None:
-    """Raise MalformedFrame on what JSON lets through and the database does not."""
-    try:
-        wire.sanitize(value)
-        wire.encode(value)
-    except (UnicodeError, ValueError, OverflowError, RecursionError):
-        raise MalformedFrame("invalid frame: it must be JSON") from None
 
 
 def _reached(principal: Principal, command_id: str) -> None:
@@ -121,7 +112,7 @@ def _take_in(principal: Principal, event: Any) -> str | int | None:
     if not isinstance(event_id, str | int) or isinstance(event_id, bool):
         return None
     try:
-        check(event)
+        wire.check(event)
         recorded = _record(principal, event, str(event_id))
     except GatewayError as error:
         logger.warning("edge.event_refused", agent=principal.id, reason=str(error))

@@ -6,12 +6,11 @@ import time
 from typing import Any
 
 from accounts.models import Account
-from accounts.services.scopes import require
+from accounts.services.scopes import require_writing
 from realtime.bus.announce import announce_recorded
 from realtime.core import topics, wire
 from realtime.core.errors import FrameTooLarge, NotFound
 from realtime.core.principal import Principal
-from sessions_app.services.relay import check
 
 MAX_DATA_BYTES = 1024 * 1024
 
@@ -21,9 +20,9 @@ def publish(*, principal: Principal, channel: str, data: Any) -> dict[str, Any]:
 
     Raises RoleTooLow, InvalidParams, MalformedFrame, FrameTooLarge, NotFound (account).
     """
-    require(principal, "operator", "publishing")
+    require_writing(principal, "publishing")
     topics.check_published(topics.check_channel(channel))
-    check([channel, data])
+    wire.check([channel, data])
     if len(wire.encode(data).encode()) > MAX_DATA_BYTES:
         raise FrameTooLarge(f"data: it takes up to {MAX_DATA_BYTES} bytes")
     if not Account.objects.filter(slug=principal.account).exists():

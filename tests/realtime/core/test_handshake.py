@@ -76,9 +76,26 @@ def test_two_origins_never_pass():
     assert not double.origin_allowed(ALLOWED)
 
 
-@pytest.mark.parametrize("name", [b"authorization", b"host", b"origin"])
-def test_a_header_that_must_be_single_makes_a_doubled_request_ambiguous(name):
-    assert request((name, b"a"), (name, b"b")).fault
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        (b"authorization", "Authorization"),
+        (b"host", "Host"),
+        (b"origin", "Origin"),
+        (b"x-account-id", "X-Account-Id"),
+        (b"x-api-key", "X-API-Key"),
+        (b"x-edge-agent-id", "X-Edge-Agent-Id"),
+    ],
+)
+def test_a_header_that_must_be_single_makes_a_doubled_request_ambiguous(name, named):
+    assert request((name, b"a"), (name, b"b")).fault == f"{named} may be given once"
+
+
+@pytest.mark.parametrize("name", ["api_key", "edge_agent_id", "jwt", "token", "x_account_id"])
+def test_two_different_credentials_in_the_query_are_ambiguous(name):
+    twice = f"{name}=a&{name}=b".encode()
+    assert request(query=twice).fault == f"the query has two different values of {name}"
+    assert not request(query=f"{name}=a&{name}=a&utm=1&utm=2".encode()).fault
 
 
 def test_a_query_of_too_many_fields_is_a_fault_and_not_an_exception():

@@ -72,3 +72,10 @@ def test_shape_names_what_was_wrong():
     assert wire.shape({"x": 1, "more": 2}, Point, "bad point").x == 1
     with pytest.raises(MalformedFrame, match="^bad point: .*x"):
         wire.shape({"x": "1"}, Point, "bad point")
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"\ud800": 1}, [{"a": ["\udfff"]}]])
+def test_what_another_decoder_let_in_is_checked_to_be_json(value):
+    with pytest.raises(MalformedFrame, match="must be JSON"):
+        wire.check(value)
+    wire.check({"a": [1, None, "💙"]})

@@ -319,3 +319,16 @@ def test_without_a_question_a_resync_says_nothing_and_numbers_change_nothing(aet
         said = Event(messages.MESSAGE, {"message": {}}, position=Position("e", offset))
         assert aether.deliver(said) == [SendText("{}")]
     assert aether.resume() == []
+
+
+@pytest.mark.parametrize("target", ["group", "direct", "broadcast"])
+def test_a_key_that_only_reads_sends_to_nobody_but_itself(target):
+    reader = Principal(
+        id="alice", account="acme", role="viewer", scopes=frozenset({"operator.read"})
+    )
+    aether = opened(reader)
+    said = json.dumps({"msg_type": "heartbeat", "target": target, "to_id": "d"})
+    with pytest.raises(RoleTooLow, match="only reads"):
+        aether.receive(aether.decode(said))
+    echoed = aether.receive(aether.decode(said.replace(target, "echo")))
+    assert [type(effect) for effect in echoed] == [Touch, Send]

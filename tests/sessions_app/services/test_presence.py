@@ -176,6 +176,16 @@ def test_a_message_needs_words_and_an_end(
     assert told() == []
 
 
+@pytest.mark.parametrize("protocol", ["edge", "nexus"])
+def test_who_has_no_frame_for_a_message_is_not_said_to_have_got_it(
+    arrive: Arrive, admin: Principal, told: Any, protocol: str
+) -> None:
+    arrive("c1", protocol=protocol)
+    with pytest.raises(InvalidParams, match=f"{protocol} has no frame"):
+        presence.message(principal=admin, connection="c1", text="hello")
+    assert told() == []
+
+
 @pytest.mark.parametrize("who", [*STRANGERS, "other tenant's admin"])
 def test_nobody_else_says_anything(
     arrive: Arrive, people: dict[str, Principal], told: Any, who: str

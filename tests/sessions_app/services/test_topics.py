@@ -49,6 +49,15 @@ def test_whoever_may_only_look_does_not_publish(alice, told, role):
     assert told() == []
 
 
+@pytest.mark.parametrize("scope", ["operator.read", "operator.approvals", "operator.pairing"])
+def test_a_key_without_the_scope_to_write_does_not_publish(alice, told, scope):
+    with pytest.raises(RoleTooLow, match=r"operator\.write"):
+        topics.publish(
+            principal=replace(alice, scopes=frozenset({scope})), channel="telemetry", data=1
+        )
+    assert told() == []
+
+
 @pytest.mark.parametrize("data", [None, 0, "", [], {"a": [1.5, True]}, "💙"])
 def test_any_json_is_data(alice, told, data):
     topics.publish(principal=alice, channel="c", data=data)
