@@ -147,7 +147,7 @@ async def test_the_members_of_a_killed_process_vanish_within_its_lease_and_are_a
     await enter(third, "alice", "g", "stays")
     await View(second).until("watcher", "desk", "laptop", "stays")
     first.kill()
-    await View(second).until("watcher", "stays", within_s=lease_s + 1)
+    await View(second).until("watcher", "stays", within_s=lease_s + 1.5)
     assert by_command(third) == ["watcher", "stays"]
     await asyncio.to_thread(until_rows, second, 2)
     for client in ("desk", "laptop"):
@@ -234,7 +234,7 @@ async def test_without_its_redis_the_rows_say_who_is_here_and_nobody_waits(
         for _ in range(20):
             began = time.monotonic()
             assert await View(second).clients("g") == ["desk"]
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 3
         assert by_command(second) == ["desk"]
         async with asyncio.timeout(15):  # the process tells the rows instead
             while await last_seen(second) < gone:
@@ -266,17 +266,18 @@ async def talking(*members):
 async def test_an_idle_client_is_not_listed_but_hears_and_comes_back_with_its_next_word(
     serve, enter
 ):
-    server = serve(PRESENCE_TTL_S="1")
+    server = serve(PRESENCE_TTL_S="2")
     speaker = await enter(server, "bob", "g", "speaker")
     idle = await enter(server, "alice", "g", "idle")
     async with talking(speaker):
-        await View(server).until("speaker", "idle")
+        async with talking(idle):
+            await View(server).until("speaker", "idle")
         await View(server).until("speaker")
         await speaker.say("group", "still there?")
         await idle.until(msg="still there?")
         assert await View(server).clients() == ["speaker"], "hearing is not speaking"
-        await idle.say("echo", msg_type="heartbeat")
-        await View(server).until("speaker", "idle")
+        async with talking(idle):
+            await View(server).until("speaker", "idle")
 
 
 @pytest.mark.postgres
