@@ -42,7 +42,7 @@ class Hub:
 
     def __init__(self, layer: Layer | None = None, history: History | None = None) -> None:
         self.history = history or Nothing()
-        self.history.attach(self.deliver, self.publish, self.hears)
+        self.history.attach(self.deliver, self._tell_others, self.hears)
         self.heard: Callable[[int], bool] = lambda announcement: True
         self._members: dict[Address, dict[Member, Gate | None]] = {}
         self._held: deque[tuple[float, list[Address], Event]] = deque(maxlen=MAX_HELD)
@@ -117,6 +117,9 @@ class Hub:
     def publish(self, addresses: Sequence[Address], event: Event) -> None:
         """Tell the members everywhere; from the event loop. Never waits, never fails."""
         self.deliver(addresses, event)
+        self._tell_others(addresses, event)
+
+    def _tell_others(self, addresses: Sequence[Address], event: Event) -> None:
         if self._line is not None:
             self._line.send(addresses, event)
 

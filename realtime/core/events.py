@@ -18,6 +18,7 @@ class Event:
     `texts` caches the rendering of each protocol: one encoding per process, whatever the audience.
     `verdicts` caches what filters say of it.
     `position` is its place in the history of the address where it was recorded (`Hub.record`).
+    `late`: it has no place in the order of what comes now, of which a gap tells who asked.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Event:
     texts: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     verdicts: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
     position: Position | None = None
+    late: bool = False
 
     def rendered(self, key: str, render: Callable[[], str]) -> str:
         """The text under `key`, made by `render` the first time."""
@@ -45,11 +47,15 @@ class Event:
         packed: dict[str, Any] = {"name": self.name, "data": self.data}
         if self.after:
             packed["after"] = self.after
+        if self.late:
+            packed["late"] = True
         return packed
 
     @classmethod
     def unpack(cls, packed: dict[str, Any]) -> Event:
-        return cls(packed["name"], packed.get("data") or {}, packed.get("after", 0))
+        event = cls(packed["name"], packed.get("data") or {}, packed.get("after", 0))
+        event.late = packed.get("late", False)
+        return event
 
 
 # The house's own events: `Connection` keeps them for itself, except what it passes on as said

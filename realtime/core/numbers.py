@@ -34,10 +34,13 @@ class Numbers:
         self.last, self.lost, self._asked = since, False, True
 
     def passes(self, event: Event) -> bool:
-        """Whether an event from the bus follows on what the peer has; one without a number does."""
+        """Whether an event from the bus follows on what the peer has.
+
+        One without a number does, unless it is late: about that time the peer knows of a gap.
+        """
         at, last = event.position, self.last
         if at is None:
-            return True
+            return not event.late
         if self.lost:
             return False  # the replay will bring it
         if last is not None:

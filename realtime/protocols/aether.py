@@ -129,7 +129,7 @@ class AetherProtocol(Protocol):
 
     def deliver(self, event: Event) -> Effects:
         followed = self._followed
-        if followed is not None and (event.position is not None or event.name == events.RESYNC):
+        if followed is not None and (event.position or event.late or event.name == events.RESYNC):
             return self._follow(followed, event)
         match event.name:
             case messages.MESSAGE:

@@ -43,8 +43,8 @@ class Bounds:
 class History(Interface):
     """`attach` comes first. Belongs to one event loop."""
 
-    def attach(self, deliver: Tell, publish: Tell, hears: Hears) -> None:
-        """`deliver` tells the members of this process, `publish` those of all, unnumbered;
+    def attach(self, deliver: Tell, others: Tell, hears: Hears) -> None:
+        """`deliver` tells the members of this process, `others` those of all others, unnumbered;
         `hears` says whether this process has any."""
 
     async def start(self) -> None: ...
@@ -69,8 +69,8 @@ class History(Interface):
 class Nothing:
     """History turned off: what is recorded is published, and nobody recovers."""
 
-    def attach(self, deliver: Tell, publish: Tell, hears: Hears) -> None:
-        self._deliver, self._publish = deliver, publish
+    def attach(self, deliver: Tell, others: Tell, hears: Hears) -> None:
+        self._deliver, self._others = deliver, others
 
     async def start(self) -> None: ...
 
@@ -79,8 +79,9 @@ class Nothing:
     def record(
         self, address: Address, event: Event, placed: Placed | None = None, *, once: str = ""
     ) -> None:
-        tell = self._deliver if once else self._publish
-        tell([address], event)
+        self._deliver([address], event)
+        if not once:
+            self._others([address], event)
         if placed is not None:
             placed(None)
 

@@ -67,7 +67,7 @@ class Memory:
         self._kept: OrderedDict[Address, _Kept] = OrderedDict()  # least recently used first
         self.total_bytes = 0
 
-    def attach(self, deliver: Tell, publish: Tell, hears: Hears) -> None:
+    def attach(self, deliver: Tell, others: Tell, hears: Hears) -> None:
         self._deliver = deliver
 
     async def start(self) -> None: ...

@@ -93,8 +93,8 @@ class Streams:
         self._digests: dict[_Step, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
-    def attach(self, deliver: Tell, publish: Tell, hears: Hears) -> None:
-        self._deliver, self._publish, self._hears = deliver, publish, hears
+    def attach(self, deliver: Tell, others: Tell, hears: Hears) -> None:
+        self._deliver, self._others, self._hears = deliver, others, hears
 
     async def start(self) -> None:
         _, packed = self._frame("", {"at": _NOWHERE})
@@ -153,9 +153,10 @@ class Streams:
         everywhere: bool = True,
     ) -> None:
         self._break(address)
-        self._once.said_unnumbered(once)
-        tell = self._publish if everywhere and not once else self._deliver
-        tell([address], event)
+        self._once.said(once)
+        self._deliver([address], event)
+        if everywhere and not once:  # by another way than what has numbers, which may overtake it
+            self._others([address], Event(event.name, event.data, late=True))
         if placed is not None:
             placed(None)
 
@@ -226,8 +227,9 @@ class Streams:
             self._forget(number)
             self._say_unnumbered(pending.address, pending.event, pending.placed, pending.once)
             return
-        if not answer[0]:  # said by every process without a number, before this epoch began
+        if not answer[0]:  # it was said elsewhere, before the present epoch
             self._forget(number)
+            pending.event.late = True
             self._deliver([pending.address], pending.event)
             return
         pending.position = Position(answer[0].decode(), answer[1])
@@ -336,6 +338,14 @@ class Streams:
 
     # --- loss and return ---
 
+    async def _notice_the_end(self) -> None:
+        """Of the connection: a Redis that was restarted is told soon what has been said."""
+        try:
+            if self.up and await self._wire.has_ended():
+                await self._reopen()
+        except LOST as error:
+            self._lost(error)
+
     async def _reopen(self) -> None:
         """A new connection in place of one that has ended, as idle ones may. Raises one of LOST."""
         async with self._opening:
@@ -345,19 +355,17 @@ class Streams:
     async def _open(self) -> None:
         while True:
             broken, everything = list(self._broken), self._all_broken
-            unnumbered = self._once.unnumbered()
             reign = ("EVAL", scripts.REIGN, 1, REIGN_KEY, new_epoch(), int(everything))
             loads = [("SCRIPT", "LOAD", text) for text in _TEXTS.values()]
             keys = [key for address in broken for key in _keys(address.group())]
             ended = [("DEL", *keys)] if keys else []
-            claims = self._once.claims(unnumbered)
-            answers = await self._wire.connect([reign, *loads, *claims, *ended])
+            # Before a new epoch begins: nobody numbers in it what was said before it.
+            answers = await self._wire.connect([reign, *loads, *self._once.claims(), *ended])
             _sound(answers)
             self._digests = {
                 step: digest.decode() for step, digest in zip(_TEXTS, answers[1:], strict=False)
             }
             self._broken.difference_update(broken)
-            self._once.claimed(unnumbered)
             self._all_broken = self._all_broken and not everything
             if not self._broken and not self._all_broken:
                 break
@@ -388,6 +396,7 @@ class Streams:
         while True:
             echoes = self._echoes
             await asyncio.sleep(TICK_S)
+            await self._notice_the_end()
             patience = TICKS if self._echoes == echoes else 5 * TICKS
             late: list[tuple[int, Address, Position]] = []
             for number, pending in self._pending.items():

@@ -66,15 +66,24 @@ class Wire:
         Raises Stale, or one of LOST.
         """
         async with self._turn:
-            connection = self._connection
-            if connection is None or await _has_ended(connection):
-                await self.close()
+            connection = await self._sound()
+            if connection is None:
                 raise Stale
             try:
                 return await within_patience(self._exchange(connection, commands))
             except BaseException:  # also when cancelled: half an answer may be on its way
                 await self.close()
                 raise
+
+    async def has_ended(self) -> bool:
+        """Whether Redis has closed it."""
+        async with self._turn:
+            return await self._sound() is None
+
+    async def _sound(self) -> Any:
+        if self._connection is not None and await _has_ended(self._connection):
+            await self.close()
+        return self._connection
 
     async def _exchange(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
         await connection.send_packed_command(connection.pack_commands(commands))

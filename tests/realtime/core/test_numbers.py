@@ -38,6 +38,7 @@ def test_a_jump_or_another_epoch_is_a_loss_and_nothing_passes_before_it_is_recov
     assert known.last == Position("e", 3)
     assert not known.passes(event("e", 4)), "the replay brings it"
     assert known.passes(Event("said")), "it is in no history"
+    assert not known.passes(Event("said", late=True)), "others heard it long ago"
 
 
 def test_a_recovery_that_the_peer_has_not_asked_for_is_told_if_something_was_missed():

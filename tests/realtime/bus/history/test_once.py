@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from redis.asyncio import Redis
 
 from realtime.bus import follow
 from realtime.bus.history import once, streams
@@ -139,3 +142,28 @@ async def test_without_redis_or_a_history_it_is_heard_once_too(history):
     heard = await listener(hub)
     say(hub, "a")
     assert texts(heard) == ["a"]
+
+
+async def test_what_had_a_number_before_redis_was_restarted_gets_none_after_it(
+    fleet, redis_service, quick
+):
+    """A process that was stopped all the time reads the row when it wakes."""
+    here = await fleet()
+    near = await listener(here)
+    say(here, "a")
+    await until(lambda: near)
+    redis_service.restart()
+    there = await fleet()
+    events = []
+    await there.join(TEAM, events.append)
+    key = there.history._once.redis_key("key of a")
+    async with Redis.from_url(redis_service.url) as redis, asyncio.timeout(10):
+        while await redis.get(key) is None:  # by itself, though it has nothing to say
+            await asyncio.sleep(0.05)
+    say(there, "a")
+    await until(lambda: events)
+    assert (events[0].position, events[0].late) == (None, True)
+    place = await there.append(TEAM, Event("said", {"text": "b"}))
+    await until(lambda: len(near) == len(events) == 2, 10)
+    assert near[1] == ("b", place)
+    assert place.offset == 1
