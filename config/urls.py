@@ -23,6 +23,8 @@ admin.site.site_header = admin.site.site_title = "Trunkline"
 urlpatterns = [
     path("", views.console, name="console"),
     re_path(r"^pair/?$", views.pairing, name="pairing"),
+    re_path(r"^topics/?$", views.topics, name="topics"),
+    re_path(r"^groups/?$", views.groups, name="groups"),
     path("favicon.ico", RedirectView.as_view(url=static("realtime/icon.svg"))),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/welcome/", admin.site.admin_view(welcome.page), name="welcome"),

@@ -11,7 +11,20 @@ from django.views.decorators.http import require_safe
 @require_safe
 def console(request: HttpRequest) -> HttpResponse:
     """The console at `/`: a page without data, which speaks to `/ws` like any other client."""
-    return render(request, "console.html", {"media_max_bytes": settings.MEDIA_MAX_BYTES})
+    seen = {"page": "console", "media_max_bytes": settings.MEDIA_MAX_BYTES}
+    return render(request, "console.html", seen)
+
+
+@require_safe
+def topics(request: HttpRequest) -> HttpResponse:
+    """Subscribe, publish, and a chart; it speaks to `/nexus/ws` like any other client."""
+    return render(request, "topics.html", {"page": "topics", "name": "Topics"})
+
+
+@require_safe
+def groups(request: HttpRequest) -> HttpResponse:
+    """One group of 003: who is here, and what is said."""
+    return render(request, "groups.html", {"page": "groups", "name": "Groups"})
 
 
 @require_safe

@@ -193,3 +193,66 @@ async def test_what_waited_reaches_the_group_when_it_is_joined_again(
     await tab.do("client.sendGroup('from the dark')")
     proxy.mode = "pass"
     assert [m["msg"] for m in await tab.hears("message")] == ["from the dark"]
+
+
+# --- what was missed (docs/decisions/0010-recovery.md) ---
+
+
+async def test_what_was_said_on_a_topic_meanwhile_comes_in_order_and_what_is_lost_is_told(
+    house: House, proxy: FaultProxy, new_context: NewContext, watch: Watch
+) -> None:
+    watch.expected.append("WebSocket connection to")
+    tab = await Tab.topics(await new_context(), url_of(proxy), token_of(house))
+    other = await Tab.topics(await new_context(), house.url, token_of(house, userId="usr_2"))
+    for one in (tab, other):
+        await one.is_ready()
+    await tab.do("void hear('room', {}, 'all')")
+    await tab.do("void hear('few', { n: 0 }, 'few')")
+    await tab.do("client.publish('room', 1)")
+    assert await tab.hears("all") == [1]
+
+    proxy.mode = "rst"
+    await tab.until("client.state === 'reconnecting'")
+    await other.do("for (const n of [2, 3, 4]) client.publish('room', n)")
+    await other.do("for (const n of [0, 1, 2]) client.publish('few', { n })")
+    assert await other.do("client.ping()") is not None
+    proxy.mode = "pass"
+    assert await tab.hears("all", 4) == [1, 2, 3, 4]
+    assert await tab.hears("few") == [{"n": 0}]
+    assert await tab.told("gap") == []
+
+    house.server.kill()
+    await tab.until("client.state === 'reconnecting'")
+    house.server.start()
+    gaps = await tab.hears("gap", 2)
+    assert {gap["channel"] for gap in gaps} == {"room", "few"}
+    await tab.do("client.publish('room', 5)")
+    assert (await tab.hears("all", 5))[-1] == 5
+    assert len(await tab.told("gap")) == 2
+
+
+async def test_what_was_said_in_a_group_meanwhile_comes_in_order_and_what_is_lost_is_told(
+    house: House, proxy: FaultProxy, new_context: NewContext, watch: Watch
+) -> None:
+    watch.expected.append("WebSocket connection to")
+    alice = await Tab.group(await new_context(), url_of(proxy), "alice", house.key("alice"))
+    bob = await Tab.group(await new_context(), house.url, "bob", house.key("bob"))
+    for one in (alice, bob):
+        await one.is_ready()
+    await bob.do("client.sendGroup('1')")
+    await alice.hears("message")
+
+    proxy.mode = "rst"
+    await alice.until("client.state === 'reconnecting'")
+    await alice.do("client.sendGroup('4')")
+    await bob.do("for (const n of [2, 3]) client.sendGroup(String(n))")
+    assert await bob.do("client.ping()") is not None
+    proxy.mode = "pass"
+    heard = await alice.hears("message", 4)
+    assert [message["msg"] for message in heard] == ["1", "2", "3", "4"]
+    assert await alice.told("gap") == []
+
+    house.server.kill()
+    await alice.until("client.state === 'reconnecting'")
+    house.server.start()
+    assert len(await alice.hears("gap")) == 1

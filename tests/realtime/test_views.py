@@ -32,8 +32,10 @@ def visitor(settings):
     return Client(raise_request_exception=False, enforce_csrf_checks=True)
 
 
-@pytest.mark.parametrize("address", ["/", "/pair", "/pair/"])
-def test_a_page_answers_to_reading_only_and_says_nothing_of_its_query(client, address):
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize("address", ["", "/pair", "/topics", "/groups"])
+def test_a_page_answers_to_reading_only_and_says_nothing_of_its_query(client, address, slash):
+    address = f"{address}{slash}" or "/"
     answer = client.get(address, {"next": "//evil.example", "token": "s3cret", "user": "mallory"})
     assert answer.status_code == 200
     page = answer.content.decode()
@@ -53,7 +55,7 @@ def test_the_console_knows_how_large_a_file_may_be(client, settings):
     assert 'data-max-bytes="12345678"' in client.get("/").content.decode()
 
 
-@pytest.mark.parametrize("address", ["/", "/pair/", "/nothing"])
+@pytest.mark.parametrize("address", ["/", "/pair/", "/topics/", "/groups/", "/nothing"])
 def test_a_page_has_no_script_or_style_of_its_own(client, address):
     page = client.get(address).content.decode()
     assert "<style" not in page and " style=" not in page and " onclick=" not in page
