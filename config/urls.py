@@ -11,6 +11,7 @@ from django.views.generic import RedirectView
 
 from config import drf, schema
 from realtime import health, views, welcome
+from sessions_app.admin import publish
 from sessions_app.urls import edge_patterns
 
 handler400 = "config.drf.bad_request"
@@ -28,6 +29,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=static("realtime/icon.svg"))),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/welcome/", admin.site.admin_view(welcome.page), name="welcome"),
+    path("admin/publish/", admin.site.admin_view(publish.page), name="publish"),
     path("admin/", admin.site.urls),
     path("api/", include("accounts.urls")),
     path("api/", include("sessions_app.urls")),

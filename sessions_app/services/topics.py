@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from django.db import transaction
+
 from accounts.models import Account
+from accounts.services import journal
 from accounts.services.scopes import require_writing
 from realtime.bus.announce import announce_recorded
 from realtime.core import topics, wire
@@ -30,3 +33,15 @@ def publish(*, principal: Principal, channel: str, data: Any) -> dict[str, Any]:
     place = topics.address(principal.account, channel)
     announce_recorded(place, topics.broadcast(channel, data, now=time.time()))
     return {"channel": channel, "published": True}
+
+
+@transaction.atomic
+def proclaim(*, principal: Principal, channel: str, data: Any) -> None:
+    """`publish`, by a person: who spoke there stands in the account's history. Raises likewise."""
+    publish(principal=principal, channel=channel, data=data)
+    journal.decided(
+        "topic.published",
+        principal=principal,
+        row=Account.objects.get(slug=principal.account),
+        action=f"published on {channel!r}",
+    )

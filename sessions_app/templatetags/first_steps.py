@@ -1,4 +1,4 @@
-"""Whether the admin's front page should show the way to the first steps."""
+"""To what the admin's front page should show the way."""
 
 from __future__ import annotations
 
@@ -23,3 +23,9 @@ def newcomer(context: template.Context) -> bool:
         or ApiKey.objects.filter(**mine).exists()
         or presence.live(principal=principal).exclude(protocol="admin").exists()
     )
+
+
+@register.simple_tag(takes_context=True)
+def speaker(context: template.Context) -> bool:
+    """Who may publish on topics."""
+    return acting(context["request"]).at_least("operator")

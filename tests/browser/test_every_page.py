@@ -181,6 +181,7 @@ async def test_every_page_is_clean_and_fits(
     await inside.follow(first, await context.new_page())
     for expected in (
         "/admin/welcome/",
+        "/admin/publish/",
         "/admin/password_change/",
         "/admin/accounts/pairing/",
         "/admin/accounts/pairing/#/change/",

@@ -90,6 +90,19 @@ async def test_topics_keep_their_filters_over_a_restart_and_send_what_waited(ser
         await restarting
 
 
+async def test_the_telemetry_of_a_machine_is_heard_as_the_servers_word(serve):
+    server = serve()
+    async with topics(server) as client:
+        await client.subscribe("telemetry")
+        await hear(client, Connected)
+        said = server.run("telemetry", "--count", "2", "--every", "0.01", "--json")
+        assert said == '{"channel": "telemetry", "published": 2}\n'
+        for _ in range(2):
+            heard = await hear(client, Message)
+            assert heard.sender is None
+            assert 0 <= heard.data["cpu"] <= 100
+
+
 async def test_a_token_that_expires_ends_it_with_its_reason(serve):
     server = serve(database="sqlite")
     async with topics(server, exp=int(time.time()) + 3) as client:
