@@ -408,3 +408,15 @@ async def test_ten_thousand_messages_while_subscribers_come_and_go(fleet):
     assert stays.gaps == moves.gaps == []
     assert len(moves.heard) == total
     assert moves.heard == stays.heard
+
+
+async def test_what_goes_to_other_processes_without_a_number_is_late_there(fleet):
+    """It goes another way than what has numbers, which may overtake it."""
+    here, there = await fleet(), await fleet()
+    near, far = [], []
+    await here.join(TEAM, near.append)
+    await there.join(TEAM, far.append)
+    here.history._lost(ConnectionError())
+    say(here, "a")
+    await until(lambda: near and far)
+    assert (near[0].late, far[0].late) == (False, True)
