@@ -15,7 +15,7 @@ from tests.browser.conftest import PASSWORD, House, NewContext, Watch
 from tests.browser.test_every_page import judge
 from tests.services import Serve
 
-pytestmark = [pytest.mark.browser, pytest.mark.live]
+pytestmark = [pytest.mark.browser, pytest.mark.live, pytest.mark.timeout(150)]
 
 GIVE_PASSWORDS = f"""
 from django.contrib.auth.hashers import make_password
@@ -221,9 +221,17 @@ async def test_who_is_not_let_in_reads_why_and_may_try_again(
     await live.page.locator("#token").fill("")
     await live.log_in("alice")
     await expect(live.page.locator("#room")).to_be_visible()
+    if path == "groups":
+        await live.say("group", "for us only")
+    else:
+        await live.subscribe("telemetry")
+        await live.publish("telemetry", {"secret": 7})
+    await expect(live.heard).to_have_count(1)
     await live.page.get_by_role("button", name="Disconnect").click()
     await expect(live.page.locator("#door")).to_be_visible()
     kept = await live.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    shown = await live.page.locator("body").evaluate("body => body.textContent")
+    assert "us only" not in shown and "secret" not in shown, "the next one here reads nothing of it"
     assert PASSWORD not in kept and "eyJ" not in kept
 
 
@@ -259,8 +267,9 @@ async def test_a_token_that_ends_is_replaced_and_whoever_is_logged_out_is_told(
 
 
 async def test_alice_and_bob_talk_in_a_group_and_the_stranger_sees_nothing(
-    house: House, new_context: NewContext
+    house: House, new_context: NewContext, watch: Watch
 ) -> None:
+    watch.expected.append("status of 403")  # who only reads is not told who is here
     alice = await Live.group(await new_context(), house, "alice", "laptop")
     bob = await Live.group(await new_context(), house, "bob", "phone")
     carol = await Live.group(await new_context(), house, "carol", "phone")

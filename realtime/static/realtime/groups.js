@@ -13,6 +13,7 @@ const tell = (text) => ($("notice").textContent = text);
 
 let client, visa, group, me;
 let here = new Set();
+let allowed = true; // to see who is here
 let looking = false;
 let again = false;
 
@@ -26,6 +27,7 @@ const entrance = new Entrance({
 function connect(given) {
   clear();
   visa = given;
+  allowed = true;
   [group, me] = [$("group").value, $("client").value];
   $("place").textContent = group;
   // A key and a token are told apart by how a key begins.
@@ -68,7 +70,7 @@ function heard({ msg_type: type, target, from_id: from, to_id: to, cmd, msg, pay
 /** Who is here; asked while an answer is awaited, it is asked once more afterwards. */
 async function look() {
   again = looking;
-  if (looking) return;
+  if (looking || !allowed) return;
   looking = true;
   try {
     const asking = fetch(`/api/presence/?group=${encodeURIComponent(group)}`, { headers: await visa.headers(), credentials: "omit" });
@@ -76,6 +78,7 @@ async function look() {
     list(members);
     $("members-problem").textContent = next ? "And more." : "";
   } catch (error) {
+    allowed = error.status !== 403;
     $("members-problem").textContent = `Cannot be listed: ${error.message}`;
   }
   looking = false;
