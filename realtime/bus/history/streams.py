@@ -32,8 +32,8 @@ from realtime.bus.history.wire import (
     Wire,
     within_patience,
 )
-from realtime.core.addresses import Address
-from realtime.core.events import Event
+from realtime.core.addresses import SYSTEM, Address, everyone
+from realtime.core.events import RESYNC, Event
 from realtime.core.history import AWAY, EPOCH, Gap, Position, Recovered
 
 logger = structlog.get_logger("gateway")
@@ -45,6 +45,7 @@ BATCH_BYTES = 1024 * 1024
 MAX_BACKLOG = 20_000  # messages waiting to be sent, or for Redis
 MAX_BACKLOG_BYTES = 64 * 1024 * 1024
 MAX_BROKEN = 10_000  # addresses; with more, all begin a new epoch
+MANY = 100  # new epochs; with more, everybody looks again
 
 # The end of a packed message: its position, which the script writes anew.
 _NO_EPOCH = "0" * scripts.EPOCH_BYTES
@@ -343,6 +344,8 @@ class Streams:
                 await self._open()
 
     async def _open(self) -> None:
+        anew: list[Address] = []
+        all_anew = False
         while True:
             broken, everything = list(self._broken), self._all_broken
             unnumbered = self._once.unnumbered()
@@ -359,10 +362,15 @@ class Streams:
             self._broken.difference_update(broken)
             self._once.claimed(unnumbered)
             self._all_broken = self._all_broken and not everything
+            anew, all_anew = [*anew, *broken], all_anew or everything
             if not self._broken and not self._all_broken:
                 break
         self.up = True
         logger.info("history.up")
+        if all_anew or len(anew) > MANY:
+            anew = [everyone(SYSTEM)]
+        for address in anew:  # who recovered there meanwhile took it for whole
+            self._publish([address], Event(RESYNC, {"reason": "history"}))
 
     def _lost(self, error: BaseException) -> None:
         """Say here what Redis may have done, everywhere what it has not heard of, unnumbered."""
