@@ -30,6 +30,7 @@ from realtime.bus.history.wire import (
     Command,
     Stale,
     Wire,
+    sound,
     within_patience,
 )
 from realtime.core.addresses import SYSTEM, Address, everyone
@@ -354,8 +355,7 @@ class Streams:
             keys = [key for address in broken for key in _keys(address.group())]
             ended = [("DEL", *keys)] if keys else []
             claims = self._once.claims(unnumbered)
-            answers = await self._wire.connect([reign, *loads, *claims, *ended])
-            _sound(answers)
+            answers = sound(await self._wire.connect([reign, *loads, *claims, *ended]))
             self._digests = {
                 step: digest.decode() for step, digest in zip(_TEXTS, answers[1:], strict=False)
             }
@@ -418,9 +418,3 @@ def _keys(name: str) -> tuple[str, str]:
 
 def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
-
-
-def _sound(answers: Iterable[Any]) -> None:
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer

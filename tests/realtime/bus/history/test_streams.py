@@ -295,6 +295,30 @@ async def test_a_frozen_redis_holds_nobody_up_and_nothing_is_heard_twice(
     assert two.gaps, "the other epoch"
 
 
+async def test_a_restarted_redis_keeps_the_connections_of_others(fleet, redis_service, redis):
+    """It numbers its connections from 1 again: what was ours is now a stranger's."""
+    hub = await fleet()
+    redis_service.kill()
+    redis_service.start()
+    stranger = hub.history._wire._client = redis.client_id()
+    say(hub, "a")
+    await until(lambda: hub.history._wire._client != stranger and hub.history.up, 15)
+    assert await hub.append(TEAM, Event("said", {"text": "b"}))
+    assert stranger in {int(client["id"]) for client in redis.client_list()}
+
+
+async def test_a_redis_that_ends_no_connections_is_used_all_the_same(fleet, redis, caplog):
+    hub = await fleet()
+    redis.execute_command("ACL", "SETUSER", "default", "-client", "+client|id")
+    try:
+        hub.history._lost(ConnectionError())
+        await until(lambda: hub.history.up)
+    finally:
+        redis.execute_command("ACL", "SETUSER", "default", "+@all")
+    assert "history.old_connection_stays" in caplog.readouterr().out
+    assert await hub.append(TEAM, Event("said", {"text": "a"}))
+
+
 async def test_a_process_that_finds_no_redis_publishes_unnumbered_and_numbers_later(
     fleet, redis_service
 ):
