@@ -315,7 +315,7 @@ async def test_a_redis_that_ends_no_connections_is_used_all_the_same(fleet, redi
         await until(lambda: hub.history.up)
     finally:
         redis.execute_command("ACL", "SETUSER", "default", "+@all")
-    assert "history.old_connection_stays" in caplog.readouterr().out
+    assert "history.old_connection_stays" in caplog.text
     assert await hub.append(TEAM, Event("said", {"text": "a"}))
 
 
