@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from realtime.core.history import Position
+
+_pack = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(slots=True)
@@ -17,6 +21,7 @@ class Event:
     streamed chunk never overtakes the committed `run.started` that it belongs to.
     `texts` caches the rendering of each protocol: one encoding per process, whatever the audience.
     `verdicts` caches what filters say of it.
+    `size` is how many bytes it packs to, once somebody has asked `measured`.
     `position` is its place in the history of the address where it was recorded (`Hub.record`).
     `late`: it has no place in the order of what comes now, of which a gap tells who asked.
     """
@@ -28,6 +33,7 @@ class Event:
     verdicts: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
     position: Position | None = None
     late: bool = False
+    size: int = field(default=0, compare=False, repr=False)
 
     def rendered(self, key: str, render: Callable[[], str]) -> str:
         """The text under `key`, made by `render` the first time."""
@@ -42,6 +48,11 @@ class Event:
         if verdict is None:
             verdict = self.verdicts[key] = judge()
         return verdict
+
+    def measured(self) -> int:
+        """Its `size`, found the first time."""
+        self.size = self.size or len(_pack(self.pack()))
+        return self.size
 
     def pack(self) -> dict[str, Any]:
         packed: dict[str, Any] = {"name": self.name, "data": self.data}

@@ -10,7 +10,9 @@ from realtime.core.history import EPOCH, MISSED, OVERRUN, Gap, Position, Recover
 
 Member = Callable[[Event], None]
 
-MAX_HELD = 2_000  # events held while a peer recovers
+# What is held while a peer recovers: so many events, together so large; one event however large.
+MAX_HELD = 2_000
+MAX_HELD_BYTES = 1024 * 1024
 
 
 class Gate:
@@ -21,12 +23,13 @@ class Gate:
     what the bus brings later than the replay did, and calls `done` when that has come to its end.
     """
 
-    __slots__ = ("_after", "_done", "_held", "_open", "_overrun", "member")
+    __slots__ = ("_after", "_bytes", "_done", "_held", "_open", "_overrun", "member")
 
     def __init__(self, member: Member, done: Callable[[Gate], None]) -> None:
         self.member = member
         self._done = done
         self._held: deque[Event] = deque()
+        self._bytes = 0
         self._overrun = False
         self._open = False
         self._after: Position | None = None
@@ -47,9 +50,15 @@ class Gate:
             self._pass(event)
             return
         self._held.append(event)
-        if len(self._held) > MAX_HELD:
-            self._held.popleft()
+        self._bytes += event.measured()
+        while len(self._held) > 1 and (len(self._held) > MAX_HELD or self._bytes > MAX_HELD_BYTES):
+            self._next()
             self._overrun = True
+
+    def _next(self) -> Event:
+        event = self._held.popleft()
+        self._bytes -= event.size
+        return event
 
     def settle(self, outcome: Recovered | Gap) -> Recovered | Gap:
         """`outcome`, or the gap that it is together with what is held."""
@@ -59,6 +68,7 @@ class Gate:
             return outcome
         numbered = [event.position for event in self._held if event.position is not None]
         self._held = deque(event for event in self._held if event.position is None)
+        self._bytes = sum(event.size for event in self._held)
         self._after, self._overrun = None, False
         reason = outcome.reason if isinstance(outcome, Gap) else hole
         return Gap(reason, numbered[-1] if numbered else None)
@@ -84,7 +94,7 @@ class Gate:
         if self._after is None or not self._after.offset:
             self._done(self)  # nothing was replayed that could come again
         while self._held:
-            self._pass(self._held.popleft())
+            self._pass(self._next())
 
     def _pass(self, event: Event) -> None:
         at, after = event.position, self._after

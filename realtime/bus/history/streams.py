@@ -30,10 +30,11 @@ from realtime.bus.history.wire import (
     Command,
     Stale,
     Wire,
+    sound,
     within_patience,
 )
-from realtime.core.addresses import Address
-from realtime.core.events import Event
+from realtime.core.addresses import SYSTEM, Address, everyone
+from realtime.core.events import RESYNC, Event
 from realtime.core.history import AWAY, EPOCH, Gap, Position, Recovered
 
 logger = structlog.get_logger("gateway")
@@ -45,6 +46,7 @@ BATCH_BYTES = 1024 * 1024
 MAX_BACKLOG = 20_000  # messages waiting to be sent, or for Redis
 MAX_BACKLOG_BYTES = 64 * 1024 * 1024
 MAX_BROKEN = 10_000  # addresses; with more, all begin a new epoch
+MANY = 100  # new epochs; with more, everybody looks again
 
 # The end of a packed message: its position, which the script writes anew.
 _NO_EPOCH = "0" * scripts.EPOCH_BYTES
@@ -353,6 +355,8 @@ class Streams:
                 await self._open()
 
     async def _open(self) -> None:
+        anew: list[Address] = []
+        all_anew = False
         while True:
             broken, everything = list(self._broken), self._all_broken
             reign = ("EVAL", scripts.REIGN, 1, REIGN_KEY, new_epoch(), int(everything))
@@ -360,17 +364,22 @@ class Streams:
             keys = [key for address in broken for key in _keys(address.group())]
             ended = [("DEL", *keys)] if keys else []
             # Before a new epoch begins: nobody numbers in it what was said before it.
-            answers = await self._wire.connect([reign, *loads, *self._once.claims(), *ended])
-            _sound(answers)
+            answers = sound(await self._wire.connect([reign, *loads, *self._once.claims(), *ended]))
             self._digests = {
                 step: digest.decode() for step, digest in zip(_TEXTS, answers[1:], strict=False)
             }
             self._broken.difference_update(broken)
             self._all_broken = self._all_broken and not everything
+            anew, all_anew = [*anew, *broken], all_anew or everything
             if not self._broken and not self._all_broken:
                 break
         self.up = True
         logger.info("history.up")
+        if all_anew or len(anew) > MANY:
+            anew = [everyone(SYSTEM)]
+        for address in anew:  # who recovered there meanwhile took it for whole
+            for tell in (self._deliver, self._others):
+                tell([address], Event(RESYNC, {"reason": "history"}))
 
     def _lost(self, error: BaseException) -> None:
         """Say here what Redis may have done, everywhere what it has not heard of, unnumbered."""
@@ -419,9 +428,3 @@ def _keys(name: str) -> tuple[str, str]:
 
 def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
-
-
-def _sound(answers: Iterable[Any]) -> None:
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer

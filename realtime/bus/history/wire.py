@@ -11,17 +11,24 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from redis import asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
+logger = structlog.get_logger("gateway")
+
 TICKS, TICK_S = 4, 0.5  # the patience: in ticks, since a process that was stopped has slept one
 LOST = (RedisError, OSError, asyncio.TimeoutError)
 ENDED = (RedisConnectionError, ConnectionError)  # an answer cannot come any more
 
 Command = Sequence[str | bytes | int]
+
+# What Redis calls this connection, and which run of Redis does: another one begins again at 1.
+_RUN = "return redis.call('INFO', 'server'):match('run_id:(%w+)')"
+_NAME: Sequence[Command] = [("EVAL", _RUN, 0), ("CLIENT", "ID")]
 
 
 class Stale(ConnectionError):
@@ -34,7 +41,7 @@ class Wire:
             url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=TICKS * TICK_S
         )
         self._connection: Any = None
-        self._client = 0  # what Redis calls this connection
+        self._run, self._client = b"", 0
         self._turn = asyncio.Lock()
 
     @property
@@ -43,22 +50,29 @@ class Wire:
 
     async def connect(self, hello: Sequence[Command]) -> list[Any]:
         """A new connection, and its answers to `hello`, which comes before anything else. Raises
-        one of LOST. What the old one had written and Redis has not read will not be done.
+        one of LOST. What the old one had written and Redis has not read will not be done, if Redis
+        lets us end it (`CLIENT KILL`).
         """
         async with self._turn:
             await self.close()
             connection = self._pool.make_connection()
-            old = [("CLIENT", "KILL", "ID", self._client)] if self._client else []
             try:
                 await within_patience(connection.connect())
-                first = [*old, ("CLIENT", "ID"), *hello]
-                answers = await within_patience(self._exchange(connection, first))
+                run, client = sound(await within_patience(self._exchange(connection, _NAME)))
+                if run == self._run:  # in another run that is a stranger's number
+                    await self._end_old(connection)
+                answers = await within_patience(self._exchange(connection, hello))
             except BaseException:
                 await connection.disconnect(nowait=True)
                 raise
-            self._connection, client = connection, answers[len(old)]
-            self._client = client if isinstance(client, int) else 0
-            return answers[len(old) + 1 :]
+            self._connection, self._run, self._client = connection, run, client
+            return answers
+
+    async def _end_old(self, connection: Any) -> None:
+        kill = ("CLIENT", "KILL", "ID", self._client)
+        (answer,) = await within_patience(self._exchange(connection, [kill]))
+        if isinstance(answer, Exception):
+            logger.warning("history.old_connection_stays", error=str(answer)[:200])
 
     async def call(self, commands: Sequence[Command]) -> list[Any]:
         """The answers, in order, a refused command's as its exception.
@@ -99,6 +113,14 @@ class Wire:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+def sound(answers: Sequence[Any]) -> Sequence[Any]:
+    """`answers`. Raises what Redis refused."""
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 async def _has_ended(connection: Any) -> bool:

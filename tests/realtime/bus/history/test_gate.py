@@ -92,6 +92,28 @@ def test_more_than_can_be_held_is_told(monkeypatch):
     assert peer.gate.settle(Recovered([], at(0))) == Gap(OVERRUN, at(5))
 
 
+def test_what_is_held_is_bounded_in_bytes(monkeypatch):
+    monkeypatch.setattr(gates, "MAX_HELD_BYTES", 1000)
+    peer = Peer()
+    for offset in range(1, 31):
+        event = said(offset)
+        event.data["text"] = "x" * 80
+        peer.gate(event)
+        assert sum(event.measured() for event in peer.gate._held) <= 1000
+    assert peer.gate.settle(Recovered([], at(0))) == Gap(OVERRUN, at(30))
+
+
+def test_one_message_is_held_however_large(monkeypatch):
+    monkeypatch.setattr(gates, "MAX_HELD_BYTES", 1000)
+    peer, large = Peer(), said(1)
+    large.data["text"] = "x" * 2000
+    peer.gate(large)
+    assert isinstance(peer.gate.settle(Recovered([], at(0))), Recovered)
+    peer.gate.open()
+    assert peer.heard == [1]
+    assert not peer.gate.overrun
+
+
 def test_after_a_gap_the_peer_goes_on_behind_the_told_position():
     peer = Peer()
     peer.gate(said(5))

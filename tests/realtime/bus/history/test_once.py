@@ -13,7 +13,7 @@ from realtime.bus.history.keeping import Bounds, Nothing
 from realtime.bus.history.memory import Memory
 from realtime.bus.hub import Hub
 from realtime.core import addresses
-from realtime.core.events import Event
+from realtime.core.events import RESYNC, Event
 from tests.doubles import until
 
 pytestmark = pytest.mark.redis
@@ -29,7 +29,12 @@ def say(hub, *texts):
 
 async def listener(hub):
     heard = []
-    await hub.join(TEAM, lambda event: heard.append((event.data["text"], event.position)))
+
+    def hear(event):
+        if event.name != RESYNC:
+            heard.append((event.data["text"], event.position))
+
+    await hub.join(TEAM, hear)
     return heard
 
 

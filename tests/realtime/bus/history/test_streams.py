@@ -12,7 +12,7 @@ import pytest
 
 from realtime.bus.history import streams
 from realtime.core import addresses
-from realtime.core.events import Event
+from realtime.core.events import RESYNC, Event
 from realtime.core.history import (
     AWAY,
     EPOCH,
@@ -40,8 +40,12 @@ class Subscriber:
         self.last = None
         self.heard = []
         self.gaps = []
+        self.resyncs = 0
 
     def hear(self, event):
+        if event.name == RESYNC:
+            self.resyncs += 1
+            return
         at = event.position
         if at is not None and self.last is not None:
             follows = (self.last.epoch, self.last.offset + 1)
@@ -291,6 +295,30 @@ async def test_a_frozen_redis_holds_nobody_up_and_nothing_is_heard_twice(
     assert two.gaps, "the other epoch"
 
 
+async def test_a_restarted_redis_keeps_the_connections_of_others(fleet, redis_service, redis):
+    """It numbers its connections from 1 again: what was ours is now a stranger's."""
+    hub = await fleet()
+    redis_service.kill()
+    redis_service.start()
+    stranger = hub.history._wire._client = redis.client_id()
+    say(hub, "a")
+    await until(lambda: hub.history._wire._client != stranger and hub.history.up, 15)
+    assert await hub.append(TEAM, Event("said", {"text": "b"}))
+    assert stranger in {int(client["id"]) for client in redis.client_list()}
+
+
+async def test_a_redis_that_ends_no_connections_is_used_all_the_same(fleet, redis, caplog):
+    hub = await fleet()
+    redis.execute_command("ACL", "SETUSER", "default", "-client", "+client|id")
+    try:
+        hub.history._lost(ConnectionError())
+        await until(lambda: hub.history.up)
+    finally:
+        redis.execute_command("ACL", "SETUSER", "default", "+@all")
+    assert "history.old_connection_stays" in caplog.text
+    assert await hub.append(TEAM, Event("said", {"text": "a"}))
+
+
 async def test_a_process_that_finds_no_redis_publishes_unnumbered_and_numbers_later(
     fleet, redis_service
 ):
@@ -325,6 +353,45 @@ async def test_an_address_where_redis_refused_a_message_begins_a_new_epoch(fleet
     assert after.epoch != before.epoch
     assert (await there.since(TEAM, before)).reason == EPOCH
     assert isinstance(await there.since(OTHER, aside), Recovered), "others keep theirs"
+
+
+async def refuse(redis, hub, *addresses):
+    """Something is said at `addresses` while Redis has no memory left."""
+    redis.config_set("maxmemory", 1)
+    try:
+        for address in addresses:
+            say(hub, "refused", address=address)
+        await until(lambda: not hub.history._pending)
+    finally:
+        redis.config_set("maxmemory", 0)
+
+
+async def test_who_recovered_before_the_epoch_ended_is_told_to_look_again(fleet, redis):
+    here, there = await fleet(), await fleet()
+    subscriber, aside = Subscriber(there), []
+    await there.join(OTHER, aside.append)
+    await subscriber.come()
+    await here.append(TEAM, Event("said", {"text": "a"}))
+    await until(lambda: subscriber.heard == ["a"])
+    await subscriber.go()
+    async with here.history._opening:  # it has said something, and has not come back yet
+        await refuse(redis, here, TEAM)
+        assert isinstance(await subscriber.come(), Recovered), "nobody can know better"
+    await until(lambda: subscriber.resyncs)
+    assert (await there.since(TEAM, subscriber.last)).reason == EPOCH
+    assert aside == [], "whoever is concerned, and nobody else"
+
+
+async def test_where_many_epochs_end_everybody_is_told_to_look_again(fleet, redis, monkeypatch):
+    monkeypatch.setattr(streams, "MANY", 1)
+    here, there = await fleet(), await fleet()
+    heard = []
+    await there.join(addresses.everyone(addresses.SYSTEM), heard.append)
+    for address in (TEAM, OTHER):
+        await here.append(address, Event("said", {"text": "a"}))
+    await refuse(redis, here, TEAM, OTHER)
+    await until(lambda: heard)
+    assert [event.name for event in heard] == [RESYNC]
 
 
 async def test_a_flushed_script_is_loaded_again(fleet, redis):
