@@ -49,6 +49,8 @@ function connect(given) {
 /** Nothing of this person stays on the screen. */
 function clear() {
   for (const list of ["heard", "members", "known"]) $(list).replaceChildren();
+  $("say").reset();
+  aim();
   tell("");
 }
 

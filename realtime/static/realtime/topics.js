@@ -32,6 +32,7 @@ function connect(visa) {
 /** Nothing of this person stays on the screen. */
 function clear() {
   for (const list of ["heard", "subscriptions"]) $(list).replaceChildren();
+  for (const form of ["listen", "publish"]) $(form).reset();
   subscribed.clear();
   series.clear();
   chart.show([]);
