@@ -138,6 +138,7 @@ async def test_a_publisher_learns_the_number_with_and_without_members(fleet):
 
 async def test_more_messages_or_bytes_than_are_kept_are_a_gap(fleet):
     hub = await fleet(size=3, max_bytes=1000)
+    await hub.since(TEAM, None)
     places = [await hub.append(TEAM, Event("said", {"text": str(n)})) for n in range(6)]
     assert await hub.since(TEAM, places[1]) == Gap(TRIMMED, places[-1])
     outcome = await hub.since(TEAM, places[2])
@@ -151,8 +152,30 @@ async def test_more_messages_or_bytes_than_are_kept_are_a_gap(fleet):
     assert isinstance(await hub.since(TEAM, larger), Recovered)
 
 
+async def test_where_nobody_has_asked_nothing_is_kept_and_that_is_a_gap(fleet, redis):
+    hub = await fleet()
+    first = await hub.append(TEAM, Event("said", {"text": "a"}))
+    second = await hub.append(TEAM, Event("said", {"text": "b"}))
+    assert not redis.exists(streams._keys(TEAM.group())[1])
+    assert await hub.since(TEAM, first) == Gap(EXPIRED, second)
+    third = await hub.append(TEAM, Event("said", {"text": "c"}))
+    outcome = await hub.since(TEAM, second)
+    assert [event.position for event in outcome.events] == [third]
+    assert await hub.since(TEAM, first) == Gap(EXPIRED, third)
+
+
+async def test_where_an_epoch_ended_it_is_kept_again_when_somebody_asks_again(fleet, redis):
+    hub = await fleet()
+    await hub.since(TEAM, None)
+    known, said = streams._keys(TEAM.group())
+    redis.delete(known)
+    await hub.append(TEAM, Event("said", {"text": "a"}))
+    assert not redis.exists(said)
+
+
 async def test_what_redis_keeps_of_an_address_is_bounded(fleet, redis):
     hub = await fleet(size=10)
+    await hub.since(TEAM, None)
     for number in range(200):
         say(hub, str(number))
     await until(lambda: not hub.history._pending)
@@ -418,13 +441,14 @@ async def test_a_process_that_has_gone_deaf_still_hears_itself(fleet, redis, qui
 
 async def test_a_subscription_that_is_not_confirmed_recovers_nothing(fleet, monkeypatch):
     hub = await fleet()
+    before = (await hub.since(TEAM, None)).position
     here = await hub.append(TEAM, Event("said", {"text": "a"}))
 
     async def never(group, within_s):
         return False
 
     monkeypatch.setattr(hub._line._layer, "hears", never, raising=False)
-    outcome, _ = await hub.recover(TEAM, lambda event: None, Position(here.epoch, 0))
+    outcome, _ = await hub.recover(TEAM, lambda event: None, before)
     assert outcome == Gap(MISSED, here)
 
 
