@@ -452,6 +452,29 @@ async def test_a_subscription_that_is_not_confirmed_recovers_nothing(fleet, monk
     assert outcome == Gap(MISSED, here)
 
 
+async def test_who_leaves_and_comes_back_at_once_waits_for_its_new_subscription(
+    fleet, redis_service
+):
+    hub = await fleet()
+    layer, group = hub._line._layer, TEAM.group()
+    await hub.join(TEAM, print)
+    assert await layer.hears(group, 5)
+    redis_service.stop()  # it reads nothing: what is sent now waits
+    try:
+        await hub.leave(TEAM, print)
+        await hub.join(TEAM, print)
+        assert not await layer.hears(group, 0.1)
+        await hub.leave(TEAM, print)
+        await hub.join(TEAM, print)
+    finally:
+        redis_service.cont()
+    pubsub, answers = layer._get_layer()._shards[0]._pubsub, []
+    handle = pubsub.handle_message
+    pubsub.handle_message = lambda said, *more: (answers.append(said[0]), handle(said, *more))[1]
+    assert await layer.hears(group, 5)
+    assert answers == [b"unsubscribe", b"subscribe"] * 2, "the last answer counts"
+
+
 async def test_who_stops_asking_takes_nobody_with_it(fleet):
     hub = await fleet()
     here = await hub.append(TEAM, Event("said", {"text": "a"}))
