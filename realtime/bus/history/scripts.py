@@ -93,14 +93,14 @@ return {epoch, offset}
 """
 )
 
-# ARGV: 1 to 3 as above; 4 and 5 the epoch and the offset that somebody has; no epoch: from now on.
+# ARGV: 1 to 3 as above; 4 and 5 the epoch and the offset that somebody has; no offset: from now on.
 SINCE = (
     _KNOWN
     + "asked = '1'"
     + _REMEMBER
     + """
 local after = tonumber(ARGV[5])
-if ARGV[4] == '' then return {epoch, offset, ''} end
+if not after then return {epoch, offset, ''} end
 if ARGV[4] ~= epoch then return {epoch, offset, 'epoch'} end
 if after > offset then return {epoch, offset, 'future'} end
 if after == offset then return {epoch, offset, ''} end

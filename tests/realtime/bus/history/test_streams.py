@@ -228,6 +228,13 @@ async def test_what_was_said_here_without_its_number_is_not_heard_again(fleet):
     assert subscriber.heard == []
 
 
+async def test_no_epoch_is_another_epoch(fleet):
+    hub = await fleet()
+    here = await hub.append(TEAM, Event("said", {"text": "a"}))
+    for offset in (0, 1, 2):
+        assert await hub.since(TEAM, Position("", offset)) == Gap(EPOCH, here)
+
+
 async def test_another_epoch_and_an_offset_nobody_has_had_are_gaps(fleet):
     hub = await fleet()
     here = await hub.append(TEAM, Event("said", {"text": "a"}))
@@ -497,6 +504,26 @@ async def test_who_stops_asking_takes_nobody_with_it(fleet):
             await asking
     assert hub.history._wire._connection is connection
     assert (await hub.append(TEAM, Event("said", {"text": "b"}))) == (here.epoch, 2)
+
+
+async def test_nobody_waits_for_a_number_when_the_process_stops(fleet, redis_service, quick):
+    hub = await fleet()
+    await Subscriber(hub).come()
+    place = await hub.append(TEAM, Event("said", {"text": "a"}))
+    hub._line._recorded = lambda message: None  # the bus brings nothing any more
+    known = asyncio.create_task(hub.append(TEAM, Event("said", {"text": "b"})))
+    await until(lambda: any(one.position for one in hub.history._pending.values()))
+    redis_service.stop()
+    unknown = asyncio.create_task(hub.append(TEAM, Event("said", {"text": "c"})))
+    try:
+        await asyncio.sleep(0)
+        await hub.stop()
+    finally:
+        redis_service.cont()
+    async with asyncio.timeout(5):
+        assert await known == (place.epoch, 2)
+        assert await unknown is None
+        assert await hub.append(TEAM, Event("said", {"text": "d"})) is None
 
 
 async def test_more_than_can_wait_goes_out_unnumbered(fleet, monkeypatch):
