@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from realtime.bus.hub import Hub, Member
 from realtime.core import addresses
@@ -41,14 +42,16 @@ class Memberships:
         await self._hub.join(address, self._member)
 
     async def recover(self, effect: Recover, replay: Replay, peer: Peer) -> bool:
-        """Join, `replay` what was missed as fast as the peer reads, then let come what is live.
+        """Join, `replay` what was missed and then what was said meanwhile, as fast as the peer reads;
+        from there on what is live comes by itself.
 
         False when the peer reads too slowly, or too much has been said meanwhile.
         """
         self._joined[effect.address] = None
         outcome, gate = await self._hub.recover(effect.address, self._member, effect.since)
         try:
-            for told, _ in enumerate(replay(effect.ref, outcome), 1):
+            frames = chain(replay(effect.ref, outcome), gate.release())
+            for told, _ in enumerate(frames, 1):
                 if not told % AT_ONCE:
                     await asyncio.sleep(0)
                 if not await peer.outbound.room(lambda: gate.overrun):

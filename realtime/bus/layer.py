@@ -9,6 +9,7 @@ mended here.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -78,22 +79,37 @@ class _NoticingPubSub(PubSub):
         super().__init__(pool)
         self._resubscribed = resubscribed
         self.confirmed: set[str] = set()
+        self._unanswered: Counter[str] = Counter()  # changes that are on their way
         self.waiting: dict[str, asyncio.Event] = {}
 
     async def handle_message(self, response: Any, ignore_subscribe_messages: bool = False) -> Any:
         kind, channel = ("", "")
         if isinstance(response, list):
             kind, channel = (_text(part) for part in response[:2])
-        if kind == "subscribe":
-            self.confirmed.add(channel)
-            if channel in self.waiting:
-                self.waiting[channel].set()
-        elif kind == "unsubscribe":
+        if kind in ("subscribe", "unsubscribe"):
             self.confirmed.discard(channel)
+            self._unanswered[channel] -= 1
+            if self._unanswered[channel] <= 0:  # else Redis has yet to read what came after this
+                del self._unanswered[channel]
+                if kind == "subscribe":
+                    self._confirm(channel)
         return await super().handle_message(response, ignore_subscribe_messages)
+
+    def _confirm(self, channel: str) -> None:
+        self.confirmed.add(channel)
+        if channel in self.waiting:
+            self.waiting[channel].set()
+
+    async def execute_command(self, *args: Any) -> None:
+        if args[0] in ("SUBSCRIBE", "UNSUBSCRIBE"):
+            channels = [_text(channel) for channel in args[1:]]
+            self.confirmed.difference_update(channels)
+            self._unanswered.update(channels)
+        await super().execute_command(*args)
 
     async def on_connect(self, connection: Any) -> None:
         self.confirmed.clear()
+        self._unanswered.clear()
         await super().on_connect(connection)
         self._resubscribed()
 

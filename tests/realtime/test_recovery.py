@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -10,6 +11,7 @@ from realtime.bus.history import gate as gates
 from realtime.bus.history.keeping import Bounds
 from realtime.bus.history.memory import Memory
 from realtime.bus.hub import Hub
+from realtime.bus.outbound import Outbound
 from realtime.core import addresses
 from realtime.core.effects import Leave, Record, Recover, Send
 from realtime.core.events import Event
@@ -154,6 +156,48 @@ async def test_a_peer_behind_which_too_much_waits_is_closed(hub, monkeypatch):
     outbound.reads.set()
     await asking
     assert outbound.sent[-1][:2] == ("close", 4008)
+
+
+class Link:
+    """A socket with a small buffer, that is emptied when the loop turns."""
+
+    def __init__(self):
+        self.wrote = []
+        self.waits = 0
+
+    def write_text(self, text):
+        self.wrote.append(json.loads(text))
+        self.waits += len(text)
+        asyncio.get_running_loop().call_soon(self._read, len(text))
+
+    def _read(self, size):
+        self.waits -= size
+
+    def buffered(self):
+        return self.waits
+
+    def close(self, code, reason):
+        self.wrote.append(("close", code))
+
+
+async def test_what_waits_behind_a_replay_goes_out_as_fast_as_the_peer_reads(hub):
+    link, slow = Link(), []
+    connection, peer, _ = a_connection(Topics, hub=hub, services=FakeServices())
+    peer.outbound = Outbound(
+        None, link, max_bytes=500, max_frames=100, on_slow=lambda: slow.append(True)
+    )
+    await connection.open(a_request())
+    await connection.receive('{"connect": true}')
+    link.waits += 400  # its answer waits for room
+    asking = asyncio.create_task(connection.receive('{"since": null}'))
+    await until(lambda: hub.hears([ROOM]) and len(link.wrote) > 1)
+    for number in range(100):
+        hub.record(ROOM, Event("said", {"text": str(number)}))
+    link.waits -= 400
+    await asking
+    hub.record(ROOM, Event("said", {"text": "100"}))
+    assert [frame.get("offset") for frame in link.wrote[2:]] == list(range(1, 102))
+    assert slow == []
 
 
 async def test_a_peer_that_ends_while_it_recovers_leaves_nothing_behind(hub):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from realtime.core.events import Event
 from realtime.core.history import EPOCH, MISSED, OVERRUN, Gap, Position, Recovered
@@ -19,8 +19,9 @@ class Gate:
     """Stands at an address in the place of `member`, as whom it passes for everyone who looks.
 
     Holds what is said live from the moment of joining; `settle` compares it with what was
-    recovered; `open` lets it go, without what was replayed. Then it lets everything pass, except
-    what the bus brings later than the replay did, and calls `done` when that has come to its end.
+    recovered; `release` lets it go, without what was replayed. Once `open` it lets everything pass,
+    except what the bus brings later than the replay did, and calls `done` when that has come to its
+    end.
     """
 
     __slots__ = ("_after", "_bytes", "_done", "_held", "_open", "_overrun", "member")
@@ -88,20 +89,27 @@ class Gate:
             last = max(last, at)
         return ""
 
+    def release(self) -> Iterator[None]:
+        """Let go what is held, one by one; what is said meanwhile comes behind it."""
+        while self._held:
+            self._pass(self._next())
+            yield
+
     def open(self) -> None:
-        """Let go what was held, in order."""
+        """Let go what is left, and then whatever comes."""
         self._open = True
         if self._after is None or not self._after.offset:
             self._done(self)  # nothing was replayed that could come again
-        while self._held:
-            self._pass(self._next())
+        for _ in self.release():
+            pass
 
     def _pass(self, event: Event) -> None:
         at, after = event.position, self._after
         if at is None or after is None or at.epoch != after.epoch:
             self.member(event)
         elif at.offset >= after.offset:
-            self._after = None
-            self._done(self)  # the bus has caught up: from here on nobody stands in between
+            self._after = None  # the bus has caught up
+            if self._open:
+                self._done(self)  # from here on nobody stands in between
             if at != after:
                 self.member(event)

@@ -32,7 +32,8 @@ class _Kept:
     epoch: str = field(default_factory=new_epoch)
     offset: int = 0
     size: int = 0  # in bytes
-    why: str = TRIMMED  # the last one was dropped
+    why: str = EXPIRED  # the last one was dropped, or not kept
+    asked: bool = False  # by somebody: else nothing is kept
     said: deque[tuple[float, bytes]] = field(default_factory=deque)
 
     def trim(self, bounds: Bounds, now_s: float) -> int:
@@ -83,13 +84,15 @@ class Memory:
             placed(event.position)
 
     def append(self, address: Address, event: Event) -> Position:
-        packed, now_s = _encode(event.pack()), self._clock()
+        now_s = self._clock()
         kept = self._at(address, now_s)
         kept.offset += 1
-        kept.said.append((now_s, packed))
-        kept.size += len(packed)
-        self.total_bytes += len(packed)
-        self.total_bytes -= kept.trim(self._bounds, now_s)
+        if kept.asked:
+            packed = _encode(event.pack())
+            kept.said.append((now_s, packed))
+            kept.size += len(packed)
+            self.total_bytes += len(packed)
+            self.total_bytes -= kept.trim(self._bounds, now_s)
         position = Position(kept.epoch, kept.offset)
         self._forget(now_s)
         return position
@@ -100,6 +103,7 @@ class Memory:
     async def since(self, address: Address, position: Position | None) -> Recovered | Gap:
         now_s = self._clock()
         kept = self._at(address, now_s)
+        kept.asked = True
         self._forget(now_s)
         self.total_bytes -= kept.trim(self._bounds, now_s)
         here = Position(kept.epoch, kept.offset)

@@ -5,7 +5,8 @@ every process says 4 a key that stands for it: where it was recorded, or "" if i
 
 The reign is a text that changes whenever Redis may have lost something: at a restart, even with
 data from a disk, and at a change of the primary (both have another `run_id`), and when a process
-says so. An epoch of another reign has ended. A stream's ids are `<offset>-<milliseconds>`.
+says so. An epoch of another reign has ended. Where nobody has asked in an epoch (`asked`), messages
+are numbered and published, and none is kept. A stream's ids are `<offset>-<milliseconds>`.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ if not reign then
   reign = redis.call('INFO', 'server'):match('run_id:(%w+)') .. ARGV[1]
   redis.call('SET', KEYS[3], reign)
 end
-local known = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'first', 'bytes', 'reign', 'why')
+local known = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'first', 'bytes', 'reign', 'why',
+  'asked')
 local epoch, offset = known[1], tonumber(known[2])
 local first, bytes, why = tonumber(known[3]), tonumber(known[4]), known[6]
+local asked = known[7]
 if not epoch or known[5] ~= reign then
-  epoch, offset, first, bytes, why = ARGV[1], 0, 1, 0, 'expired'
+  epoch, offset, first, bytes, why, asked = ARGV[1], 0, 1, 0, 'expired', '0'
   redis.call('DEL', KEYS[2])
 end
 local time = redis.call('TIME')
@@ -42,7 +45,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 _REMEMBER = """
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', offset, 'first', first, 'bytes', bytes,
-  'reign', reign, 'why', why)
+  'reign', reign, 'why', why, 'asked', asked)
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """
 
@@ -60,21 +63,25 @@ end
     + _KNOWN
     + """
 offset = offset + 1
-if redis.call('EXISTS', KEYS[2]) == 0 then first, bytes, why = offset, 0, 'expired' end
-bytes = bytes + #ARGV[7]
-redis.call('XADD', KEYS[2], string.format('%.0f-%.0f', offset, now), 'm', ARGV[7])
-while first <= offset and (offset - first >= tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do
-  local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
-  if not oldest then
-    bytes, first = 0, offset + 1
-    break
+if asked == '0' then
+  first = offset + 1
+else
+  if redis.call('EXISTS', KEYS[2]) == 0 then first, bytes, why = offset, 0, 'expired' end
+  bytes = bytes + #ARGV[7]
+  redis.call('XADD', KEYS[2], string.format('%.0f-%.0f', offset, now), 'm', ARGV[7])
+  while first <= offset and (offset - first >= tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do
+    local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+    if not oldest then
+      bytes, first = 0, offset + 1
+      break
+    end
+    redis.call('XDEL', KEYS[2], oldest[1])
+    why = 'trimmed'
+    bytes = bytes - #oldest[2][2]
+    first = first + 1
   end
-  redis.call('XDEL', KEYS[2], oldest[1])
-  why = 'trimmed'
-  bytes = bytes - #oldest[2][2]
-  first = first + 1
+  redis.call('PEXPIRE', KEYS[2], ARGV[2])
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
 """
     + _REMEMBER
     + """
@@ -86,13 +93,14 @@ return {epoch, offset}
 """
 )
 
-# ARGV: 1 to 3 as above; 4 and 5 the epoch and the offset that somebody has; no epoch: from now on.
+# ARGV: 1 to 3 as above; 4 and 5 the epoch and the offset that somebody has; no offset: from now on.
 SINCE = (
     _KNOWN
+    + "asked = '1'"
     + _REMEMBER
     + """
 local after = tonumber(ARGV[5])
-if ARGV[4] == '' then return {epoch, offset, ''} end
+if not after then return {epoch, offset, ''} end
 if ARGV[4] ~= epoch then return {epoch, offset, 'epoch'} end
 if after > offset then return {epoch, offset, 'future'} end
 if after == offset then return {epoch, offset, ''} end

@@ -114,6 +114,12 @@ class Streams:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._wire.close()
+        if self._pending:
+            self._lost(ConnectionError("stopped"))
+        self.up = False  # whoever says something now learns at once that it has no number
+        for number, pending in list(self._pending.items()):
+            if pending.position is not None:  # the bus will not bring it any more
+                self._end(number, pending.position)
 
     # --- saying ---
 
@@ -233,6 +239,8 @@ class Streams:
             self._forget(number)
             pending.event.late = True
             self._deliver([pending.address], pending.event)
+            if pending.placed is not None:
+                pending.placed(None)
             return
         pending.position = Position(answer[0].decode(), answer[1])
         if not self._hears([pending.address]):  # nor will the bus bring it
@@ -305,7 +313,7 @@ class Streams:
     async def since(self, address: Address, position: Position | None) -> Recovered | Gap:
         if not self.up:
             return Gap(AWAY)
-        epoch, offset = position or ("", 0)
+        epoch, offset = position or ("", "")
         # A peer that goes away while it asks must not take the connection with it.
         answer = await asyncio.shield(
             asyncio.ensure_future(self._ask(self._run("since", address, epoch, offset)))
@@ -322,7 +330,7 @@ class Streams:
         events = [
             Event.unpack(msgspec.msgpack.decode(message + _TAIL)["event"]) for message in packed
         ]
-        for number, event in enumerate(events, offset + 1):
+        for number, event in enumerate(events, here.offset - len(events) + 1):
             event.position = Position(here.epoch, number)
         return Recovered(events, here)
 

@@ -60,6 +60,21 @@ def test_what_the_bus_brings_later_than_the_replay_did_is_not_heard_again():
     assert peer.heard == [6]
 
 
+def test_what_is_said_while_the_held_goes_out_comes_behind_it():
+    peer = Peer()
+    peer.gate(said(5))
+    peer.gate(said(6))
+    peer.gate.settle(Recovered([said(4), said(5)], at(5)))
+    for number, _ in enumerate(peer.gate.release()):
+        if not number:
+            peer.gate(said(7))
+            assert peer.stepped_aside == 0, "it would be overtaken"
+    peer.gate.open()
+    peer.gate(said(8))
+    assert peer.heard == [6, 7, 8]
+    assert peer.stepped_aside == 1
+
+
 def test_a_gate_steps_aside_at_once_where_nothing_was_ever_said():
     peer = Peer()
     peer.gate.settle(Recovered([], at(0)))

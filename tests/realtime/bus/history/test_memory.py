@@ -44,6 +44,11 @@ def say(memory, *texts, address=TEAM):
     return [memory.append(address, Event("said", {"text": text})) for text in texts]
 
 
+async def ask(memory, address=TEAM):
+    """From now on something is kept."""
+    await memory.since(address, None)
+
+
 def texts(outcome):
     assert isinstance(outcome, Recovered), outcome
     return [event.data["text"] for event in outcome.events]
@@ -51,6 +56,7 @@ def texts(outcome):
 
 async def test_what_was_missed_comes_back_in_order_with_its_numbers():
     memory = a_memory()
+    await ask(memory)
     first, _, last = say(memory, "a", "b", "c")
     outcome = await memory.since(TEAM, first)
     assert texts(outcome) == ["b", "c"]
@@ -74,8 +80,19 @@ async def test_addresses_are_numbered_apart():
     assert here.epoch != there.epoch
 
 
+async def test_where_nobody_has_asked_nothing_is_kept_and_that_is_a_gap():
+    memory = a_memory()
+    first, _ = say(memory, "a", "b")
+    assert memory.total_bytes == 0
+    assert (await memory.since(TEAM, first)).reason == EXPIRED
+    say(memory, "c")
+    assert texts(await memory.since(TEAM, Position(first.epoch, 2))) == ["c"]
+    assert (await memory.since(TEAM, first)).reason == EXPIRED
+
+
 async def test_more_than_is_kept_is_a_gap():
     memory = a_memory(size=2)
+    await ask(memory)
     first, second, _, _ = say(memory, *"abcd")
     assert (await memory.since(TEAM, first)).reason == TRIMMED
     assert texts(await memory.since(TEAM, second)) == ["c", "d"]
@@ -83,6 +100,7 @@ async def test_more_than_is_kept_is_a_gap():
 
 async def test_more_bytes_than_are_kept_are_a_gap():
     memory = a_memory(max_bytes=200)
+    await ask(memory)
     first, second, _ = say(memory, "a" * 100, "b" * 100, "c" * 100)
     assert (await memory.since(TEAM, first)).reason == TRIMMED
     assert texts(await memory.since(TEAM, second)) == ["c" * 100]
@@ -135,7 +153,9 @@ async def test_an_address_that_is_long_idle_is_forgotten():
 async def test_memory_is_bounded_whatever_is_said_where():
     memory = Memory(Bounds(), max_addresses=10, max_total_bytes=2000)
     for number in range(100):
-        say(memory, "x" * 90, address=addresses.topic("r", str(number)))
+        place = addresses.topic("r", str(number))
+        await ask(memory, place)
+        say(memory, "x" * 90, address=place)
         assert memory.total_bytes <= 2000
     assert len(memory._kept) <= 10
     for _ in range(100):
@@ -231,6 +251,7 @@ class MemoryMachine(RuleBasedStateMachine):
     def restart(self):
         self.memory = a_memory(self.clock, size=self.SIZE, ttl_s=self.TTL_S)
         self.said = []  # (position, text, moment), of this epoch
+        self.asked, self.unkept = False, 0  # by somebody; the last one that was said before
         if not hasattr(self, "known"):
             self.known = []
         self.number = getattr(self, "number", 0)
@@ -242,7 +263,9 @@ class MemoryMachine(RuleBasedStateMachine):
             (position,) = say(self.memory, f"{self.number}")
             if self.said and position.epoch != self.said[0][0].epoch:
                 assert self.clock.now_s - self.said[-1][2] > 3600
-                self.said = []
+                self.said, self.asked, self.unkept = [], False, 0
+            if not self.asked:
+                self.unkept = position.offset
             self.said.append((position, f"{self.number}", self.clock.now_s))
             self.known.append(position)
 
@@ -258,6 +281,7 @@ class MemoryMachine(RuleBasedStateMachine):
         ahead = data.draw(st.sampled_from([0, 0, 0, 1]))
         after = Position(after.epoch, after.offset + ahead)
         outcome = at_once(self.memory.since(TEAM, after))
+        self.asked = True
         same = self.said and self.said[0][0].epoch == after.epoch
         missed = [entry for entry in self.said if entry[0].offset > after.offset]
         if isinstance(outcome, Recovered):
@@ -269,9 +293,10 @@ class MemoryMachine(RuleBasedStateMachine):
         elif same and self.clock.now_s - self.said[-1][2] <= 3600:
             future = after.offset > self.said[-1][0].offset
             old = missed and self.clock.now_s - missed[0][2] > self.TTL_S
-            assert future or old or len(missed) > self.SIZE, outcome
+            unkept = after.offset < self.unkept
+            assert future or old or unkept or len(missed) > self.SIZE, outcome
         if self.said and outcome.position.epoch != self.said[0][0].epoch:
-            self.said = []
+            self.said, self.unkept = [], 0
 
     @invariant()
     def it_is_bounded(self):

@@ -122,6 +122,14 @@ async def test_what_was_said_without_a_number_is_not_heard_again_with_one(fleet,
     assert place.epoch != far[0][1].epoch, "nobody recovers it a second time"
 
 
+async def test_who_waits_for_its_number_learns_that_it_has_none(fleet, redis):
+    hub, placed = await fleet(), []
+    redis.set(f"{streams.REIGN_KEY}.once.key of a", "")
+    hub.record(TEAM, Event("said", {"text": "a"}), placed.append, once="key of a")
+    await until(lambda: placed)
+    assert placed == [None]
+
+
 async def test_a_key_stands_longer_than_an_announcement_and_then_leaves_nothing(fleet, redis):
     hub = await fleet()
     heard = await listener(hub)

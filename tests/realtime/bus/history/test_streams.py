@@ -138,6 +138,7 @@ async def test_a_publisher_learns_the_number_with_and_without_members(fleet):
 
 async def test_more_messages_or_bytes_than_are_kept_are_a_gap(fleet):
     hub = await fleet(size=3, max_bytes=1000)
+    await hub.since(TEAM, None)
     places = [await hub.append(TEAM, Event("said", {"text": str(n)})) for n in range(6)]
     assert await hub.since(TEAM, places[1]) == Gap(TRIMMED, places[-1])
     outcome = await hub.since(TEAM, places[2])
@@ -151,8 +152,30 @@ async def test_more_messages_or_bytes_than_are_kept_are_a_gap(fleet):
     assert isinstance(await hub.since(TEAM, larger), Recovered)
 
 
+async def test_where_nobody_has_asked_nothing_is_kept_and_that_is_a_gap(fleet, redis):
+    hub = await fleet()
+    first = await hub.append(TEAM, Event("said", {"text": "a"}))
+    second = await hub.append(TEAM, Event("said", {"text": "b"}))
+    assert not redis.exists(streams._keys(TEAM.group())[1])
+    assert await hub.since(TEAM, first) == Gap(EXPIRED, second)
+    third = await hub.append(TEAM, Event("said", {"text": "c"}))
+    outcome = await hub.since(TEAM, second)
+    assert [event.position for event in outcome.events] == [third]
+    assert await hub.since(TEAM, first) == Gap(EXPIRED, third)
+
+
+async def test_where_an_epoch_ended_it_is_kept_again_when_somebody_asks_again(fleet, redis):
+    hub = await fleet()
+    await hub.since(TEAM, None)
+    known, said = streams._keys(TEAM.group())
+    redis.delete(known)
+    await hub.append(TEAM, Event("said", {"text": "a"}))
+    assert not redis.exists(said)
+
+
 async def test_what_redis_keeps_of_an_address_is_bounded(fleet, redis):
     hub = await fleet(size=10)
+    await hub.since(TEAM, None)
     for number in range(200):
         say(hub, str(number))
     await until(lambda: not hub.history._pending)
@@ -203,6 +226,13 @@ async def test_what_was_said_here_without_its_number_is_not_heard_again(fleet):
     }
     hub.history.arrived(late)
     assert subscriber.heard == []
+
+
+async def test_no_epoch_is_another_epoch(fleet):
+    hub = await fleet()
+    here = await hub.append(TEAM, Event("said", {"text": "a"}))
+    for offset in (0, 1, 2):
+        assert await hub.since(TEAM, Position("", offset)) == Gap(EPOCH, here)
 
 
 async def test_another_epoch_and_an_offset_nobody_has_had_are_gaps(fleet):
@@ -418,14 +448,47 @@ async def test_a_process_that_has_gone_deaf_still_hears_itself(fleet, redis, qui
 
 async def test_a_subscription_that_is_not_confirmed_recovers_nothing(fleet, monkeypatch):
     hub = await fleet()
+    before = (await hub.since(TEAM, None)).position
     here = await hub.append(TEAM, Event("said", {"text": "a"}))
 
     async def never(group, within_s):
         return False
 
     monkeypatch.setattr(hub._line._layer, "hears", never, raising=False)
-    outcome, _ = await hub.recover(TEAM, lambda event: None, Position(here.epoch, 0))
+    outcome, _ = await hub.recover(TEAM, lambda event: None, before)
     assert outcome == Gap(MISSED, here)
+
+
+async def test_who_leaves_and_comes_back_at_once_waits_for_its_new_subscription(
+    fleet, redis_service
+):
+    hub = await fleet()
+    layer, group = hub._line._layer, TEAM.group()
+    await hub.join(TEAM, print)
+    assert await layer.hears(group, 5)
+    pubsub, answers = layer._get_layer()._shards[0]._pubsub, []
+    handle, channel = pubsub.handle_message, layer.frame(group, {})[0]
+
+    async def note(answer, *more):
+        handled = await handle(answer, *more)
+        if answer[1] == channel.encode():
+            answers.append((answer[0].decode(), channel in pubsub.confirmed))
+        return handled
+
+    pubsub.handle_message = note
+    redis_service.stop()  # it reads nothing: what is sent now waits
+    try:
+        await hub.leave(TEAM, print)
+        await hub.join(TEAM, print)
+        assert not await layer.hears(group, 0.1)
+        await hub.leave(TEAM, print)
+        await hub.join(TEAM, print)
+    finally:
+        redis_service.cont()
+    assert await layer.hears(group, 5)
+    first, last = answers[:3], answers[3:]
+    assert first == [("unsubscribe", False), ("subscribe", False), ("unsubscribe", False)]
+    assert last == [("subscribe", True)]
 
 
 async def test_who_stops_asking_takes_nobody_with_it(fleet):
@@ -441,6 +504,26 @@ async def test_who_stops_asking_takes_nobody_with_it(fleet):
             await asking
     assert hub.history._wire._connection is connection
     assert (await hub.append(TEAM, Event("said", {"text": "b"}))) == (here.epoch, 2)
+
+
+async def test_nobody_waits_for_a_number_when_the_process_stops(fleet, redis_service, quick):
+    hub = await fleet()
+    await Subscriber(hub).come()
+    place = await hub.append(TEAM, Event("said", {"text": "a"}))
+    hub._line._recorded = lambda message: None  # the bus brings nothing any more
+    known = asyncio.create_task(hub.append(TEAM, Event("said", {"text": "b"})))
+    await until(lambda: any(one.position for one in hub.history._pending.values()))
+    redis_service.stop()
+    unknown = asyncio.create_task(hub.append(TEAM, Event("said", {"text": "c"})))
+    try:
+        await asyncio.sleep(0)
+        await hub.stop()
+    finally:
+        redis_service.cont()
+    async with asyncio.timeout(5):
+        assert await known == (place.epoch, 2)
+        assert await unknown is None
+        assert await hub.append(TEAM, Event("said", {"text": "d"})) is None
 
 
 async def test_more_than_can_wait_goes_out_unnumbered(fleet, monkeypatch):

@@ -38,7 +38,8 @@ class Book:
         self.said = {}
         self.last = None
         self.number = 0
-        self.lost = 0  # of the present epoch, what Redis may have lost
+        self.lost = 0  # of the present epoch, what Redis may have lost or has not kept
+        self.asked = set()  # the epochs in which somebody has
 
     def lose(self):
         if self.last is not None:
@@ -56,10 +57,13 @@ class Book:
             assert position == (self.last.epoch, self.last.offset + 1)
         if position.offset == 1:
             self.lost = 0
+        if position.epoch not in self.asked:
+            self.lost = position.offset
         self.last = position
 
     def check(self, after, outcome):
         epoch = self.said.get(after.epoch, [])
+        self.asked.add(outcome.position and outcome.position.epoch)
         if isinstance(outcome, Recovered):
             assert [event.data["text"] for event in outcome.events] == epoch[after.offset :]
             offsets = [event.position.offset for event in outcome.events]
