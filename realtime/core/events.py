@@ -63,6 +63,7 @@ CHANGED = "system.changed"  # {"what": str}; passed on to admin pages: look agai
 AGENT_HELD = "edge.held"  # {"connection": id} to an agent's sockets: this one holds the agent now
 COMMANDS_DUE = "edge.due"  # {} to an agent's sockets: commands have been leased for it
 DISPATCH = "edge.dispatch"  # {} to the processes: something may be due, or an agent has come
+SESSION_LOGGED = "session.logged"  # {"seq", "frame" or None} to a session: its log has grown
 HINT = "system.hint"  # {} to the processes: something has been announced
 
 # How the events of a run end. PROTOCOLS.md 2.7.

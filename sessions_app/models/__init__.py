@@ -12,6 +12,7 @@ from sessions_app.models.commands import (
 from sessions_app.models.media import Media
 from sessions_app.models.presence import Presence
 from sessions_app.models.sessions import (
+    IS_MESSAGE,
     MAX_MESSAGES_CHARACTERS,
     MESSAGE_EXTRAS,
     Run,
@@ -21,6 +22,7 @@ from sessions_app.models.sessions import (
 )
 
 __all__ = [
+    "IS_MESSAGE",
     "MAX_MESSAGES_CHARACTERS",
     "MESSAGE_EXTRAS",
     "OPEN",

@@ -21,7 +21,7 @@ from realtime.core.events import Event
 from realtime.models import Announcement
 from sessions_app.agents.base import no_usage
 from sessions_app.models import Run, Session, SessionEvent
-from sessions_app.services import nodes
+from sessions_app.services import log, nodes, session_frames
 from sessions_app.services.run_events import RunFacts, audience, event, facts, tell_label
 from sessions_app.services.sent import Sent
 
@@ -117,6 +117,7 @@ def finish(
     told = _close(run, session, status, content=content, usage=usage, error=error)
     if told:
         _store_answer(run, session)
+        _store_result(run, session)
         _give_title(run, session)
     return told or _newest_announcement(), run.answer() or GONE
 
@@ -166,6 +167,7 @@ def _fail_orphan(run_id: uuid.UUID) -> bool:
 def _close_orphan(run: Run, session: Session) -> bool:
     if not _close(run, session, Run.Status.FAILED, error=PROCESS_ENDED):
         return False
+    _store_result(run, session)
     _give_title(run, session)
     return True
 
@@ -211,12 +213,21 @@ def _store_answer(run: Run, session: Session) -> None:
         data |= {"partial": True}
     elif run.status != Run.Status.COMPLETED:
         return
-    session.append(
+    log.append(
+        session,
         kind=SessionEvent.Kind.ASSISTANT,
         author=run.agent,
         content=run.content,
         data=data,
         run=run,
+    )
+
+
+def _store_result(run: Run, session: Session) -> None:
+    """For 002: the turn is over, whichever agent it was and however it ended."""
+    frame = session_frames.result(run)
+    log.append(
+        session, kind=SessionEvent.Kind.RESULT, author=run.agent, data={"frame": frame}, run=run
     )
 
 

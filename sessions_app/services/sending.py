@@ -12,7 +12,7 @@ from realtime.core.events import Event
 from realtime.core.principal import Principal
 from sessions_app import agents
 from sessions_app.models import Media, Run, Session, SessionEvent
-from sessions_app.services import agent_choice, runs
+from sessions_app.services import agent_choice, log, runs
 from sessions_app.services import media as uploads
 from sessions_app.services.fields import KEY_LENGTH, NAME_LENGTH, check_length, require
 from sessions_app.services.ownership import find_owned, open_session
@@ -120,7 +120,8 @@ def _into(run: Run, session: Session, principal: Principal, message: str, messag
     if message.strip().lower() in CANCEL_WORDS:
         outcome, result = "cancelled", {"cancelled": True, "aborted": runs.request_abort(run)}
     else:
-        session.append(
+        log.append(
+            session,
             kind=SessionEvent.Kind.USER,
             author=principal.id,
             content=message,
@@ -155,7 +156,8 @@ def _started(
 ) -> Sent:
     if attached:
         message = uploads.tagged(message, attached)
-    session.append(
+    log.append(
+        session,
         kind=SessionEvent.Kind.USER,
         author=principal.id,
         content=message,
