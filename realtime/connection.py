@@ -1,5 +1,4 @@
-"""Connection: the life of one peer. It judges the door, drives the protocol and performs its
-effects.
+"""Connection: the life of one peer. It judges the door, drives the protocol, performs effects.
 
 Knows neither Django nor Channels nor any protocol: what it needs is handed in.
 """
@@ -24,6 +23,7 @@ from realtime.core.credentials import Credential
 from realtime.core.effects import (
     Ask,
     Authenticate,
+    AwaitRoom,
     Call,
     Close,
     Effect,
@@ -259,6 +259,9 @@ class Connection:
                 case Recover():
                     if not await self._memberships.recover(effect, self._replay, self._peer):
                         self.slow()
+                case AwaitRoom():
+                    if not await self._peer.outbound.room(lambda: False):
+                        self.slow()
                 case _:
                     self._perform_now(effect)
 
@@ -354,9 +357,7 @@ class Connection:
     # --- the end ---
 
     def slow(self) -> None:
-        """The peer reads too slowly (called by its Outbound): no last words, it would not read
-        them.
-        """
+        """The peer (says its Outbound) reads too slowly: no last words, it would not read them."""
         error = SlowConsumer()
         answer = wire_answer(self.protocol.name, error)
         if self.phase is not Phase.CLOSED and isinstance(answer, Shut):

@@ -169,7 +169,8 @@ class Runs:
         async for piece in agents.get(sent.agent).run(active.turn):
             active.content.append(piece)
             if sent.stream:
-                self._hub.publish(sent.audience, records.chunk(sent, piece))
+                chunk = records.chunk(sent, piece)
+                self._hub.publish([*sent.audience, *sent.watchers], chunk)
 
     async def _record(self, active: _Active, status: str, error: str) -> tuple[int, Answer]:
         """Try until the database takes it: a run that is not ended blocks its session."""

@@ -213,6 +213,32 @@ class RevokeKey:
     key_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSession:
+    """PROTOCOLS.md 3.1: which session a viewer sees, and from which event on."""
+
+    session_id: str
+    replay: bool = False
+    after_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadEvents:
+    """The next stored events of a session, as many as fit a page."""
+
+    session_id: str
+    after_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SayInSession:
+    """PROTOCOLS.md 3.4 `user`: stored first; the same `event_uuid` again changes nothing."""
+
+    session_id: str
+    frame: dict[str, Any]
+    event_uuid: str = ""
+
+
 Operation = (
     SendChat
     | ReadHistory
@@ -245,4 +271,7 @@ Operation = (
     | ListKeys
     | CreateKey
     | RevokeKey
+    | WatchSession
+    | ReadEvents
+    | SayInSession
 )

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 
 from realtime.bus.announce import announce
-from realtime.core import addresses, wire
+from realtime.core import addresses
 from realtime.core.events import SESSION_LOGGED, Event
 from sessions_app.models import Run, Session, SessionEvent
 from sessions_app.services import session_frames
@@ -46,6 +46,6 @@ def append(
         event_uuid=event_uuid,
     )
     frame: Any = session_frames.stored(event, session)
-    told = frame if len(wire.encode(frame)) <= LARGEST_TOLD else None
+    told = frame if session_frames.size(frame) <= LARGEST_TOLD else None
     where = addresses.session(session.account.slug, session.public_id)
     return event, announce(where, Event(SESSION_LOGGED, {"seq": event.seq, "frame": told}))

@@ -14,13 +14,15 @@ import structlog
 from django.db import transaction
 from django.db.models import Max
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from realtime.bus.announce import announce
 from realtime.core import addresses
 from realtime.core.events import Event
 from realtime.models import Announcement
 from sessions_app.agents.base import no_usage
-from sessions_app.models import Run, Session, SessionEvent
+from sessions_app.models import Run, Session, SessionEvent, new_uuid
+from sessions_app.moments import rfc3339
 from sessions_app.services import log, nodes, session_frames
 from sessions_app.services.run_events import RunFacts, audience, event, facts, tell_label
 from sessions_app.services.sent import Sent
@@ -88,10 +90,12 @@ def begin(*, run_id: str) -> tuple[list[dict[str, Any]], bool]:
 
 
 def chunk(sent: Sent, content: str) -> Event:
-    """A piece of a started run's answer."""
+    """A piece of a started run's answer; what begins with `_` is for 002, and not shown in 001."""
     if sent.run is None:
         raise ValueError("no run has been started")
-    return event(sent.run, "chunk", {"content": content}, after=sent.started_announcement)
+    piece = event(sent.run, "chunk", {"content": content}, after=sent.started_announcement)
+    piece.data |= {"_uuid": new_uuid(), "_at": rfc3339(timezone.now())}
+    return piece
 
 
 @transaction.atomic

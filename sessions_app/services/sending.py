@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from realtime.bus.announce import announce
 from realtime.core import addresses
@@ -12,7 +14,7 @@ from realtime.core.events import Event
 from realtime.core.principal import Principal
 from sessions_app import agents
 from sessions_app.models import Media, Run, Session, SessionEvent
-from sessions_app.services import agent_choice, log, runs
+from sessions_app.services import agent_choice, log, runs, session_frames
 from sessions_app.services import media as uploads
 from sessions_app.services.fields import KEY_LENGTH, NAME_LENGTH, check_length, require
 from sessions_app.services.ownership import find_owned, open_session
@@ -35,13 +37,17 @@ def send(
     stream: bool = False,
     media: tuple[dict[str, str], ...] = (),
     connection: str = "",
+    frame: dict[str, Any] | None = None,
+    event_uuid: str = "",
 ) -> Sent:
     """Start a run on `node` with a message, or give the message to the run that is under way.
 
     A key that does not exist yet makes a session for the caller. A message with media is never
-    injected. Raises InvalidParams, NotFound (agent, media), NotOwner.
+    injected. `frame` and `event_uuid` are 002's: words in a frame are never a command to cancel,
+    and the uuid tells a repetition as `message_id` does.
+    Raises InvalidParams, NotFound (agent, media), NotOwner.
     """
-    _check(principal, message, session_key, agent_id, message_id, media)
+    _check(principal, message, session_key, agent_id, message_id, with_more=bool(media or frame))
     attached = uploads.attached(principal=principal, media=media)
     session = find_owned(principal, session_key, lock=True) if session_key else None
     told_agent_id = _agent_id(session, session_key, agent_id)
@@ -49,15 +55,14 @@ def send(
     if session is None:
         key = session_key or f"agent:{told_agent_id}:ws:direct:{uuid.uuid4()}"
         session = open_session(principal=principal, key=key, agent=told_agent_id)
-    if message_id:
-        before = session.events.filter(message_id=message_id).select_related("run").first()
-        if before is not None:
-            return _again(session, before, told_agent_id)
+    before = _before(session, message_id, event_uuid)
+    if before is not None:
+        return _again(session, before, told_agent_id)
     running = runs.active(session)
     if running is not None and attached:
         return _busy(running, session)
     if running is not None:
-        return _into(running, session, principal, message, message_id)
+        return _into(running, session, principal, message, message_id, frame, event_uuid)
     run = Run.objects.create(
         session=session,
         agent_id=told_agent_id,
@@ -68,7 +73,7 @@ def send(
         requested_by=principal.id,
         stream=stream,
     )
-    return _started(run, session, principal, message, attached)
+    return _started(run, session, principal, message, attached, frame, event_uuid)
 
 
 def _check(
@@ -77,10 +82,11 @@ def _check(
     session_key: str,
     agent_id: str,
     message_id: str,
-    media: tuple[dict[str, str], ...],
+    *,
+    with_more: bool,
 ) -> None:
     require(principal.id, "user_id")
-    if not media:
+    if not with_more:
         require(message.strip(), "message")
     check_length(principal.id, "user_id", NAME_LENGTH)
     check_length(session_key, "sessionKey", KEY_LENGTH)
@@ -92,6 +98,14 @@ def _agent_id(session: Session | None, session_key: str, agent_id: str) -> str:
     """What the run's events call the agent: as the client named it, here or in the key."""
     stored = session.agent if session else ""
     return agent_id or agent_choice.in_key(session_key) or stored or agents.DEFAULT
+
+
+def _before(session: Session, message_id: str, event_uuid: str) -> SessionEvent | None:
+    """The event that has stored this message already."""
+    if not message_id and not event_uuid:
+        return None
+    same = Q(message_id=message_id) if message_id else Q(uuid=event_uuid)
+    return session.events.filter(same).select_related("run").first()
 
 
 def _again(session: Session, before: SessionEvent, agent_id: str) -> Sent:
@@ -114,10 +128,18 @@ def _again(session: Session, before: SessionEvent, agent_id: str) -> Sent:
     )
 
 
-def _into(run: Run, session: Session, principal: Principal, message: str, message_id: str) -> Sent:
+def _into(
+    run: Run,
+    session: Session,
+    principal: Principal,
+    message: str,
+    message_id: str,
+    frame: dict[str, Any] | None,
+    event_uuid: str,
+) -> Sent:
     """A message for a run that is under way: a cancel word, or one more text for the agent."""
     outcome: Outcome
-    if message.strip().lower() in CANCEL_WORDS:
+    if frame is None and message.strip().lower() in CANCEL_WORDS:
         outcome, result = "cancelled", {"cancelled": True, "aborted": runs.request_abort(run)}
     else:
         log.append(
@@ -125,9 +147,10 @@ def _into(run: Run, session: Session, principal: Principal, message: str, messag
             kind=SessionEvent.Kind.USER,
             author=principal.id,
             content=message,
-            data={"injected": True},
+            data={"injected": True, **_said(frame)},
             message_id=message_id,
             run=run,
+            event_uuid=event_uuid,
         )
         text = {"run": str(run.pk), "text": message}
         announce(addresses.node(run.node), Event(runs.INJECT, text))
@@ -151,8 +174,18 @@ def _busy(run: Run, session: Session) -> Sent:
     )
 
 
+def _said(frame: dict[str, Any] | None) -> dict[str, Any]:
+    return {} if frame is None else {"frame": session_frames.bare(frame)}
+
+
 def _started(
-    run: Run, session: Session, principal: Principal, message: str, attached: list[Media]
+    run: Run,
+    session: Session,
+    principal: Principal,
+    message: str,
+    attached: list[Media],
+    frame: dict[str, Any] | None,
+    event_uuid: str,
 ) -> Sent:
     if attached:
         message = uploads.tagged(message, attached)
@@ -161,9 +194,10 @@ def _started(
         kind=SessionEvent.Kind.USER,
         author=principal.id,
         content=message,
-        data={"media_refs": [row.reference() for row in attached]} if attached else None,
+        data=_said(frame) | _attached(attached),
         message_id=run.message_id,
         run=run,
+        event_uuid=event_uuid,
     )
     of = runs.facts(run, session)
     return Sent(
@@ -177,3 +211,7 @@ def _started(
         message=message,
         model=session.model,
     )
+
+
+def _attached(media: list[Media]) -> dict[str, Any]:
+    return {"media_refs": [row.reference() for row in media]} if media else {}

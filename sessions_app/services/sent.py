@@ -48,3 +48,7 @@ class Sent:
     @property
     def audience(self) -> list[Address]:
         return run_events.audience(self.run) if self.run else []
+
+    @property
+    def watchers(self) -> list[Address]:
+        return run_events.watchers(self.run) if self.run else []

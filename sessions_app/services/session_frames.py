@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from realtime.core import wire
 from sessions_app.models import Run, Session, SessionEvent
 from sessions_app.moments import rfc3339
 
@@ -33,7 +34,12 @@ def text_of(frame: Frame) -> str:
     content = frame.get("message", {}).get("content", "")
     if isinstance(content, str):
         return content
-    return "\n".join(block["text"] for block in content if block.get("type") == "text")
+    return "\n".join(str(block.get("text", "")) for block in content if block.get("type") == "text")
+
+
+def size(frame: Frame) -> int:
+    """In bytes on the wire."""
+    return len(wire.encode(frame))
 
 
 def result(run: Run) -> Frame:

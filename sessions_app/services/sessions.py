@@ -7,7 +7,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, F, Q, QuerySet
 
+from realtime.bus.announce import announce
+from realtime.core import addresses
 from realtime.core.errors import Conflict, InvalidParams
+from realtime.core.events import SESSION_GONE, Event
 from realtime.core.principal import Principal
 from sessions_app.models import Session, SessionEvent
 from sessions_app.moments import rfc3339
@@ -112,6 +115,7 @@ def delete(*, principal: Principal, key: str) -> dict[str, Any]:
     """Delete a session with everything in it; an active run is cancelled first."""
     require(key, "key")
     session = owned_session(principal, key, lock=True)
+    announce(addresses.session(session.account.slug, session.public_id), Event(SESSION_GONE))
     runs.stop(session)
     session.delete()
     return {"ok": True}

@@ -11,7 +11,8 @@ A transcript is a text file, one line a step:
   ! CODE REASON      we close
   @ …                the shell answers: admit {principal}, pending {pairing}, reply {result},
                      fail ERROR MESSAGE, event NAME {data}, heard
-`#` begins a comment. Every effect must be named by a line, in order, except WaitFor and Touch.
+`#` begins a comment. Every effect must be named by a line, in order, except WaitFor,
+Touch and AwaitRoom.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from realtime.core.credentials import PendingPairing
 from realtime.core.effects import (
     Ask,
     Authenticate,
+    AwaitRoom,
     Call,
     Close,
     Join,
@@ -154,7 +156,8 @@ class Player:
         assert f"{effect.code} {effect.reason}" == rest
 
     def take(self, effects: Any) -> None:
-        self.told.extend(effect for effect in effects if not isinstance(effect, WaitFor | Touch))
+        quiet = WaitFor | Touch | AwaitRoom
+        self.told.extend(effect for effect in effects if not isinstance(effect, quiet))
 
     def next(self, *kinds: type) -> Any:
         assert self.told, "the transcript expects more than was said"
