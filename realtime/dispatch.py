@@ -47,13 +47,16 @@ from sessions_app.services import (
     agents,
     chat,
     compaction,
+    control,
     group_presence,
     overview,
     presence,
+    questions,
     sessions,
     taking,
     talking,
     viewing,
+    workers,
 )
 
 logger = structlog.get_logger("gateway")
@@ -66,7 +69,13 @@ FAILURES_AT_ONCE = 20
 NOT_FOUND_AT_MOST, NOT_FOUND_WITHIN_S = 4, 60.0
 
 # What is said once, or must not be missed, is not dropped for a database that is just away.
-PATIENT = (ops.AcknowledgeCommand, ops.ReadEvents, ops.SayInSession)
+PATIENT = (
+    ops.AcknowledgeCommand,
+    ops.ReadEvents,
+    ops.SayInSession,
+    ops.AnswerQuestion,
+    ops.WorkInSession,
+)
 PATIENCE_S = 8.0  # the agent waits for its pong for 10
 RETRY_S = 0.25
 
@@ -107,6 +116,11 @@ SERVICES: dict[type, Service] = {
     ops.WatchSession: viewing.watch,
     ops.ReadEvents: viewing.read,
     ops.SayInSession: talking.say,
+    ops.AskControl: control.ask,
+    ops.CancelControl: control.cancel,
+    ops.AnswerQuestion: questions.answer,
+    ops.HoldSession: workers.hold,
+    ops.WorkInSession: workers.say,
 }
 
 # Which service proves which credential.
@@ -157,6 +171,8 @@ class Dispatch:
                 return await asyncio.shield(self._say(operation, principal, fields))
             if isinstance(operation, ops.WatchSession):
                 return await self._enter(operation, principal, fields)
+            if isinstance(operation, ops.HoldSession):
+                fields["node"] = self._node
             return await self._serve(operation, principal, fields)
 
     async def _serve(
@@ -257,8 +273,14 @@ def _depart(connection: str, arrival: Arrival | None) -> None:
     presence.depart(connection=connection)
     if arrival is not None and arrival.protocol == agents.PROTOCOL:
         agents.released(principal=arrival.principal, connection=connection)
+    if arrival is not None and _is_worker(arrival):
+        workers.released(connection=connection)
     if arrival is not None and arrival.protocol == group_messages.NAME:
         group_presence.departed(**_in_group(arrival))
+
+
+def _is_worker(arrival: Arrival) -> bool:
+    return (arrival.protocol, arrival.client_id) == (workers.PROTOCOL, workers.PART)
 
 
 def _send_later(*, principal: Principal, **fields: Any) -> chat.Sent:

@@ -35,7 +35,7 @@ from realtime.dispatcher import POLL_EMBEDDED_S, POLL_S, Dispatcher
 from realtime.runs import Runs
 from realtime.showing import Showing
 from realtime.threads import housekeeping
-from sessions_app.services import media, nodes, presence
+from sessions_app.services import media, nodes, presence, workers
 from sessions_app.services import runs as records
 
 logger = structlog.get_logger("gateway")
@@ -225,6 +225,7 @@ class Node:
             self._swept = False
         self.showing.touch(await housekeeping(presence.sweep))
         await housekeeping(records.fail_orphans)
+        await housekeeping(workers.sweep)
 
     async def _tell_seen(self) -> None:
         since = time.time() - SEEN_S - 1

@@ -56,7 +56,7 @@ class Runs:
             active = self._active[sent.run_id] = _Active(sent)
             active.task = asyncio.create_task(self._drive(active))
             return active.asked()
-        if sent.outcome == "repeated":
+        if sent.outcome in ("repeated", "handed"):
             return self._end_of(sent)
         return _or_raise(sent.result)
 

@@ -9,6 +9,7 @@ from sessions_app.models.commands import (
     ScheduledCommand,
     Status,
 )
+from sessions_app.models.control import ControlRequest
 from sessions_app.models.media import Media
 from sessions_app.models.presence import Presence
 from sessions_app.models.sessions import (
@@ -30,6 +31,7 @@ __all__ = [
     "BulkSend",
     "CommandEvent",
     "CommandQuerySet",
+    "ControlRequest",
     "Media",
     "Presence",
     "Run",

@@ -18,6 +18,8 @@ from sessions_app.moments import rfc3339
 if TYPE_CHECKING:
     from django_stubs_ext.db.models.manager import RelatedManager
 
+    from sessions_app.models.control import ControlRequest
+
 # What one answer holds at most: a longer one would count against a peer as reading too slowly.
 MAX_MESSAGES_CHARACTERS = 1_000_000
 
@@ -56,11 +58,17 @@ class Session(models.Model):
     compacted_seq = models.PositiveBigIntegerField(default=0)
     compactions = models.PositiveIntegerField(default=0)
     summary = models.TextField(blank=True, default="")
+    # The connection of the worker that serves it, and since when there is none.
+    worker = models.CharField(max_length=128, blank=True, default="", db_index=True)
+    worker_left_at = models.DateTimeField(null=True, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    context = models.JSONField(default=dict, blank=True)  # of 002's clients: PROTOCOLS.md 3.6
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     if TYPE_CHECKING:
         events: RelatedManager[SessionEvent]
+        requests: RelatedManager[ControlRequest]
         runs: RelatedManager[Run]
 
     class Meta:

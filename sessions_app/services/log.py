@@ -31,8 +31,9 @@ def append(
     message_id: str | None = None,
     run: Run | None = None,
     event_uuid: str = "",
+    work: dict[str, Any] | None = None,
 ) -> tuple[SessionEvent, int]:
-    """Add the next event; it, and its announcement.
+    """Add the next event; it, and its announcement. With `work` it is for the worker.
 
     Raises IntegrityError for a message_id or uuid that the session has already.
     """
@@ -47,5 +48,8 @@ def append(
     )
     frame: Any = session_frames.stored(event, session)
     told = frame if session_frames.size(frame) <= LARGEST_TOLD else None
+    fact = Event(SESSION_LOGGED, {"seq": event.seq, "frame": told})
+    if work is not None:
+        fact.data["work"] = work
     where = addresses.session(session.account.slug, session.public_id)
-    return event, announce(where, Event(SESSION_LOGGED, {"seq": event.seq, "frame": told}))
+    return event, announce(where, fact)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -20,10 +20,11 @@ from realtime.bus.announce import announce
 from realtime.core import addresses
 from realtime.core.events import Event
 from realtime.models import Announcement
+from sessions_app.agents import WORKER
 from sessions_app.agents.base import no_usage
 from sessions_app.models import Run, Session, SessionEvent, new_uuid
 from sessions_app.moments import rfc3339
-from sessions_app.services import log, nodes, session_frames
+from sessions_app.services import log, nodes, questions, session_frames, session_requests
 from sessions_app.services.run_events import RunFacts, audience, event, facts, tell_label
 from sessions_app.services.sent import Sent
 
@@ -35,10 +36,12 @@ __all__ = [
     "audience",
     "begin",
     "chunk",
+    "end_worked",
     "event",
     "facts",
     "fail_orphans",
     "fail_strays",
+    "fail_worked",
     "finish",
     "request_abort",
     "result",
@@ -61,7 +64,7 @@ GONE: dict[str, Any] = {"cancelled": True}
 def active(session: Session) -> Run | None:
     """The running run of a locked session; one whose process is gone is ended on the spot."""
     run = session.runs.filter(status=Run.Status.RUNNING).first()
-    if run is None or nodes.is_live(run.node):
+    if run is None or run.agent == WORKER or nodes.is_live(run.node):
         return run
     _close_orphan(run, session)
     return None
@@ -73,7 +76,7 @@ def request_abort(run: Run) -> bool:
         pk=run.pk, status=Run.Status.RUNNING, abort_requested_at__isnull=True
     ).update(abort_requested_at=Now())
     if asked:
-        announce(addresses.node(run.node), Event(ABORT, {"run": str(run.pk)}))
+        _stop(run, run.session)
     return bool(asked)
 
 
@@ -140,12 +143,53 @@ def stop(session: Session) -> None:
         return
     _close(run, session, Run.Status.CANCELLED)
     # After `run.cancelled`, so that the asker's answer comes last.
-    announce(addresses.node(run.node), Event(ABORT, {"run": str(run.pk)}))
+    _stop(run, session)
+
+
+def _stop(run: Run, session: Session) -> None:
+    """Tell whoever does the work."""
+    if run.agent == WORKER:
+        session_requests.interrupt(session)
+    else:
+        announce(addresses.node(run.node), Event(ABORT, {"run": str(run.pk)}))
+
+
+def end_worked(run: Run, session: Session, result: dict[str, Any]) -> None:
+    """The worker of a locked session has said how its turn ended; what it said is stored."""
+    good, words = not result.get("is_error"), result.get("result")
+    if not isinstance(words, str) or not words:
+        spoken = run.events.filter(kind=SessionEvent.Kind.ASSISTANT).order_by("-seq")
+        words = spoken.values_list("content", flat=True).first() or ""
+    failed = Run.Status.COMPLETED if good else Run.Status.FAILED
+    _close(
+        run,
+        session,
+        Run.Status.CANCELLED if run.abort_requested_at else failed,
+        content=words,
+        usage=session_frames.counted(result.get("usage")),
+        error="" if good else words or str(result.get("subtype")),
+    )
+    _give_title(run, session)
+
+
+@transaction.atomic
+def fail_worked(run_id: str, reason: str) -> bool:
+    """End a turn whose worker is gone, or does not stop though asked to."""
+    session = _locked_session_of(run_id)
+    run = Run.objects.filter(pk=run_id).first()
+    if session is None or run is None:
+        return False
+    status = Run.Status.CANCELLED if run.abort_requested_at else Run.Status.FAILED
+    if not _close(run, session, status, error=reason):
+        return False
+    _store_result(run, session)
+    _give_title(run, session)
+    return True
 
 
 def fail_orphans() -> int:
     """End the runs whose process has lost its lease; how many."""
-    running = Run.objects.filter(status=Run.Status.RUNNING).exclude(node__in=nodes.live())
+    running = _run_here().exclude(node__in=nodes.live())
     return sum(_fail_orphan(run_id) for run_id in running.values_list("pk", flat=True))
 
 
@@ -155,10 +199,14 @@ def fail_strays(*, node: str, active: Collection[str]) -> int:
     A commit may have reached the database though its answer did not reach the process. Young runs
     are left alone: they may be just about to start.
     """
-    strays = Run.objects.filter(
-        status=Run.Status.RUNNING, node=node, started_at__lt=Now() - STRAY_AFTER
-    ).exclude(pk__in=active)
+    strays = _run_here().filter(node=node, started_at__lt=Now() - STRAY_AFTER)
+    strays = strays.exclude(pk__in=active)
     return sum(_fail_orphan(run_id) for run_id in strays.values_list("pk", flat=True))
+
+
+def _run_here() -> QuerySet[Run]:
+    """The active runs that processes of ours are at work on."""
+    return Run.objects.filter(status=Run.Status.RUNNING).exclude(agent=WORKER)
 
 
 @transaction.atomic
@@ -206,6 +254,8 @@ def _close(
         payload = {"content": run.content, "usage": run.usage}
     elif status == Run.Status.FAILED:
         payload = {"error": run.error}
+    if run.agent == WORKER:
+        questions.withdraw(session)
     of = facts(run, session)
     logger.info("run.ended", run=of.id, status=status, agent=of.agent, account=of.account)
     return announce(audience(of), event(of, f"run.{status}", payload))

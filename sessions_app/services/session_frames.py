@@ -63,6 +63,18 @@ def result(run: Run) -> Frame:
     }
 
 
+def counted(usage: Any) -> dict[str, int]:
+    """001's counts of what a worker says that it used."""
+    given = usage if isinstance(usage, dict) else {}
+    counts = [given.get(name) for name in ("input_tokens", "output_tokens")]
+    prompt, completion = [one if type(one) is int and one >= 0 else 0 for one in counts]
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+
+
 def _user(event: SessionEvent) -> Frame:
     message = {"role": "user", "content": event.content}
     return {"type": "user", "parent_tool_use_id": None, "message": message}

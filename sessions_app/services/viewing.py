@@ -41,13 +41,19 @@ def begin_at(session: Session, *, replay: bool, after_id: str) -> int:
     return session.last_seq
 
 
-def read(*, principal: Principal, session_id: str, after_seq: int) -> dict[str, Any]:
+def read(
+    *, principal: Principal, session_id: str, after_seq: int, work: bool = False
+) -> dict[str, Any]:
     """A page of the log: `events` as [number, frame], whole up to number `to`.
+
+    `work`: only what is for the session's worker.
 
     Raises NotFound, NotOwner.
     """
     session = named_session(principal, session_id)  # first: all up to its `last_seq` is there
     rows = session.events.filter(seq__gt=after_seq, seq__lte=session.last_seq).order_by("seq")
+    if work:
+        rows = rows.filter(data__work=True)
     events: list[list[Any]] = []
     room = PAGE_CHARACTERS
     for event in rows[:PAGE_EVENTS].iterator(chunk_size=100):

@@ -71,6 +71,22 @@ class Viewer:
         message = {"role": "user", "content": text}
         await self.send({"type": "user", "uuid": uuid, "session_id": "", "message": message})
 
+    async def control(self, request_id: str, **request: Any) -> None:
+        await self.send({"type": "control_request", "request_id": request_id, "request": request})
+
+    async def answer_to(self, request_id: str) -> dict[str, Any]:
+        """The inner object of the answer to one of ours."""
+        frame = await self.frame(
+            lambda f: f["type"] == "control_response" and f["response"]["request_id"] == request_id
+        )
+        inner: dict[str, Any] = frame["response"]
+        return inner
+
+    async def initialized(self) -> dict[str, Any]:
+        """Ask what is asked first; whoever has the answer has seen the door open."""
+        await self.control("init", subtype="initialize")
+        return await self.answer_to("init")
+
     async def frame(
         self, wanted: Callable[[dict[str, Any]], bool], within_s: float = PATIENCE_S
     ) -> dict[str, Any]:

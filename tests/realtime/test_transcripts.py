@@ -5,7 +5,8 @@ A transcript is a text file, one line a step:
   > TEXT             the peer says
   < TEXT             we say (compared as JSON)
   + KIND REALM KEY   we join an address; - KIND REALM KEY: we leave it
-  ^ KIND REALM KEY   we publish to an address; `@ heard` brings it back to us
+  ^ KIND REALM KEY   we publish to an address, or to several with `|` between; `@ heard` brings it
+                     back to us
   = NAME {data}      the event that we published there
   ~ NAME             we ask the domain: an operation, or Authenticate
   ! CODE REASON      we close
@@ -112,7 +113,8 @@ class Player:
         elif verb == "pending":
             self.take(self.protocol.replied(self.ref, PendingPairing(**json.loads(rest))))
         elif verb == "reply":
-            self.take(self.protocol.replied(self.ref, json.loads(rest)))
+            answered, self.ref = self.ref, ""
+            self.take(self.protocol.replied(answered, json.loads(rest)))
         elif verb == "fail":
             name, _, message = rest.partition(" ")
             self.take(self.protocol.failed(self.ref, getattr(errors, name)(message)))
@@ -135,7 +137,7 @@ class Player:
 
     def publishes(self, rest: str) -> None:
         effect = self.next(Publish)
-        assert list(effect.addresses) == [address_of(rest)]
+        assert list(effect.addresses) == [address_of(one) for one in rest.split("|")]
         self.published = effect.event
 
     def published_is(self, rest: str) -> None:
