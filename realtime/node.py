@@ -200,6 +200,8 @@ class Node:
                 self._hinted.set()
             case records.INJECT:
                 self.runs.inject(event.data["run"], event.data["text"])
+            case records.BEGIN:
+                self.runs.begin(records.handed_over(event.data))
             case records.ABORT:
                 self.runs.abort(event.data["run"])
             case loglines.FOLLOW | loglines.UNFOLLOW:

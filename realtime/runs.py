@@ -108,6 +108,11 @@ class Runs:
             return self._active[sent.run_id].asked()
         return self._await_elsewhere(sent)
 
+    def begin(self, sent: Sent) -> None:
+        """Take on a run that was started elsewhere for this process; nobody here waits for it."""
+        if sent.run_id not in self._active:
+            self.answer(sent)
+
     def inject(self, run_id: str, text: str) -> None:
         if run_id in self._active:
             self._active[run_id].turn.injected.put_nowait(text)

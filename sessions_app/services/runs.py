@@ -5,6 +5,7 @@ Whoever changes a run locks its session first: one lock order, no deadlocks.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Collection
@@ -30,6 +31,7 @@ from sessions_app.services.sent import Sent
 
 __all__ = [
     "ABORT",
+    "BEGIN",
     "INJECT",
     "RunFacts",
     "active",
@@ -43,6 +45,8 @@ __all__ = [
     "fail_strays",
     "fail_worked",
     "finish",
+    "hand_over",
+    "handed_over",
     "request_abort",
     "result",
     "stop",
@@ -52,6 +56,7 @@ logger = structlog.get_logger("gateway")
 
 INJECT = "run.inject"  # to the run's node: {"run": id, "text": str}
 ABORT = "run.abort"  # to the run's node: {"run": id}
+BEGIN = "run.begin"  # to the run's node: what `handed_over` says of it
 TITLE_LENGTH = 60
 ENDS = (Run.Status.COMPLETED, Run.Status.FAILED, Run.Status.CANCELLED)
 TURN_MESSAGES = 200  # newest that an agent is given
@@ -78,6 +83,28 @@ def request_abort(run: Run) -> bool:
     if asked:
         _stop(run, run.session)
     return bool(asked)
+
+
+def hand_over(sent: Sent, node: str) -> None:
+    """Let the process that a started run was made for take it: for who is no process of runs."""
+    if sent.run is not None:
+        told: dict[str, Any] = {"facts": dataclasses.asdict(sent.run), "message": sent.message}
+        told |= {"model": sent.model, "after": sent.started_announcement}
+        announce(addresses.node(node), Event(BEGIN, told))
+
+
+def handed_over(told: dict[str, Any]) -> Sent:
+    """The run that a process has been told to begin."""
+    run = RunFacts(**told["facts"])
+    return Sent(
+        outcome="started",
+        session_key=run.session_key,
+        agent_id=run.agent_id,
+        run=run,
+        started_announcement=told["after"],
+        message=told["message"],
+        model=told["model"],
+    )
 
 
 def begin(*, run_id: str) -> tuple[list[dict[str, Any]], bool]:

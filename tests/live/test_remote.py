@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 
+import httpx
 import pytest
 
-from tests.live.viewer import Viewer
+from tests.live.viewer import Viewer, bearer
 from tests.services.people import key_of
 
 pytestmark = [pytest.mark.live, pytest.mark.own_server]
@@ -169,3 +170,50 @@ async def test_ten_thousand_events_replay_without_a_gap_while_new_ones_arrive(se
         await late.frame(lambda f: f["type"] == "result" and f["result"] == "three", 60)
         expected = [f"e-{number}" for number in range(10_000)] + speaker.stored
         assert late.stored == expected
+
+
+async def test_what_is_posted_over_http_is_answered_on_the_sockets(serve, join):
+    server = serve()
+    browser = await join(server, token=ALICE)
+    async with httpx.AsyncClient(base_url=server.url, headers=bearer(ALICE), timeout=20) as http:
+        said = {"type": "user", "uuid": "u-1", "message": {"role": "user", "content": "hello"}}
+        made = await http.post(
+            "/v1/sessions", json={"title": "t", "events": [{"type": "event", "data": said}]}
+        )
+        session = made.json()["id"]
+        await browser.event("agent", "run.completed")
+        async with Viewer(server, session, ALICE, replay="true") as viewer:
+            await viewer.of("result")
+            asked = {"type": "control_request", "request_id": "c-1"}
+            more = {**said, "uuid": "u-2", "message": {"role": "user", "content": "again"}}
+            answer = await http.post(
+                f"/v1/sessions/{session}/events",
+                json={"events": [more, {**asked, "request": {"subtype": "initialize"}}]},
+            )
+            assert (answer.status_code, answer.json()) == (200, {})
+            assert (await viewer.answer_to("c-1"))["subtype"] == "success"
+            assert (await viewer.of("result", 2))[-1]["result"] == "again"
+            listed = (await http.get(f"/v1/sessions/{session}/events")).json()
+            assert [one["uuid"] for one in listed["data"]] == viewer.stored
+            assert not listed["has_more"]
+
+
+@pytest.mark.postgres
+async def test_two_processes_show_the_same_log_and_a_request_is_answered_once_on_both(serve):
+    first = serve(database="postgres")
+    second = serve(beside=first)
+    session = a_session(first)
+    async with Viewer(first, session, ALICE) as here, Viewer(second, session, ALICE) as there:
+        await here.initialized()
+        await there.control("init", subtype="initialize")
+        assert await there.answer_to("init") == await here.answer_to("init")
+        for number in range(20):
+            viewer = (here, there)[number % 2]
+            await viewer.say(f"m{number}", uuid=f"u-{number}")
+            await viewer.frame(
+                lambda f, text=f"m{number}": f["type"] == "result" and f["result"] == text
+            )
+        for viewer in (here, there):
+            await viewer.of("result", 20)
+        assert here.stored == there.stored
+        assert len(here.stored) == len(set(here.stored)) == 60

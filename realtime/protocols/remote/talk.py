@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from realtime.core import addresses, events, wire
+from realtime.core import session_messages as messages
 from realtime.core.credentials import Credential, SessionTicket
 from realtime.core.effects import Ask, AwaitRoom, Call, Effect, Effects, Join, Send, SendText, Touch
 from realtime.core.errors import (
@@ -38,8 +39,8 @@ from realtime.core.operations import (
     WatchSession,
 )
 from realtime.core.protocol import Protocol
+from realtime.core.session_messages import Frame
 from realtime.protocols.remote import frames
-from realtime.protocols.remote.frames import Frame
 from realtime.protocols.remote.work import WORK, Work
 
 # The refs of what this protocol asks for; ASK and SAY are followed by the client's own name for it.
@@ -118,9 +119,7 @@ class RemoteProtocol(Protocol):
 
     def opened(self, ref: str) -> Effects:
         """Nothing is said: the first frame is an event (3.2)."""
-        watch = WatchSession(
-            session_id=self._path_id, replay=self._replay, after_id=self._after_id
-        )
+        watch = WatchSession(session_id=self._path_id, replay=self._replay, after_id=self._after_id)
         return [Call(watch, WATCH)]
 
     def _entered(self, found: dict[str, Any]) -> Effects:
@@ -154,11 +153,11 @@ class RemoteProtocol(Protocol):
     def _says(self, frame: Frame) -> list[Effect]:
         """What a viewer says; unknown types are ignored."""
         match frame["type"]:
-            case "user" if frames.has_words(frame):
-                uuid = frames.uuid_of(frame)
+            case "user" if messages.has_words(frame):
+                uuid = messages.uuid_of(frame)
                 said = SayInSession(session_id=self._session, frame=frame, event_uuid=uuid)
                 return [Call(said, SAY + uuid)]
-            case "control_request" if frames.is_request(frame):
+            case "control_request" if messages.is_request(frame):
                 asked = AskControl(
                     session_id=self._session,
                     request_id=frame["request_id"],
@@ -166,14 +165,14 @@ class RemoteProtocol(Protocol):
                     connection=self.connection,
                 )
                 return [Call(asked, ASK + frame["request_id"])]
-            case "control_request" if frames.request_id(frame):
+            case "control_request" if messages.request_id(frame):
                 refused = "a control request has an object `request` with a text `subtype`"
                 return [Send(frames.refusal(self._session, frame["request_id"], refused))]
-            case "control_cancel_request" if frames.request_id(frame):
+            case "control_cancel_request" if messages.request_id(frame):
                 cancelled = frame["request_id"]
                 cancel = CancelControl(session_id=self._session, request_id=cancelled)
                 return [Call(cancel, SAY + cancelled)]
-            case "control_response" if frames.is_response(frame):
+            case "control_response" if messages.is_response(frame):
                 answered = frame["response"]["request_id"]
                 answer = AnswerQuestion(
                     session_id=self._session,

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from realtime.core import addresses, topics
+from realtime.core import session_messages as messages
 from realtime.core.addresses import Address
 from realtime.core.effects import Call, Effect, Publish
 from realtime.core.events import SESSION_SAID, Event
 from realtime.core.operations import WorkInSession
+from realtime.core.session_messages import Frame
 from realtime.protocols.remote import frames
-from realtime.protocols.remote.frames import Frame
 
 # What is shown to who watches now, and kept nowhere.
 LIVE = {"stream_event", "tool_progress", "auth_status", "tool_use_summary", "rate_limit_event"}
@@ -49,17 +50,17 @@ class Work:
 
     def says(self, frame: Frame) -> list[Effect]:
         match frame["type"]:
-            case "assistant" if frames.has_words(frame):
+            case "assistant" if messages.has_words(frame):
                 return [self._keep(frame), *self._spoken(frame)]
-            case "user" if frames.has_words(frame):
+            case "user" if messages.has_words(frame):
                 return [self._keep(frame), *self._tools_used(frame)]
             case "system" | "result":
                 return [self._keep(frame)]
-            case "control_request" if frames.is_request(frame):
+            case "control_request" if messages.is_request(frame):
                 return [self._keep(frame)]
-            case "control_response" if frames.is_response(frame):
+            case "control_response" if messages.is_response(frame):
                 return [self._keep(frame)]
-            case "control_cancel_request" if frames.request_id(frame):
+            case "control_cancel_request" if messages.request_id(frame):
                 return [self._keep(frame)]
             case "stream_event":
                 return [self._show(frame), *self._piece(frame)]
@@ -69,7 +70,7 @@ class Work:
                 return []
 
     def _keep(self, frame: Frame) -> Effect:
-        uuid = frames.uuid_of(frame)
+        uuid = messages.uuid_of(frame)
         said = WorkInSession(
             session_id=self._place.key, connection=self._connection, frame=frame, event_uuid=uuid
         )
@@ -80,7 +81,7 @@ class Work:
         self._count += 1
         shown = {
             **frame,
-            "uuid": frames.uuid_of(frame) or f"{self._connection}-{self._count}",
+            "uuid": messages.uuid_of(frame) or f"{self._connection}-{self._count}",
             "session_id": self._place.key,
             "created_at": topics.written(self._now()),
         }
