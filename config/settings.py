@@ -118,6 +118,8 @@ NEXUS_JWT_SECRET = env.secret("NEXUS_JWT_SECRET", TRUNKLINE_HOME, generate=EMBED
 NEXUS_OBSERVERS_PUBLISH = env.flag("NEXUS_OBSERVERS_PUBLISH", True)  # role observer, our viewer
 
 # --- 003 and 004: what a subscriber can recover, of one topic or group (either 0: nothing) -------
+WORKER_GRACE_S = env.seconds("WORKER_GRACE_S", 30, least=1)
+SESSION_REPLAY_MAX = env.whole("SESSION_REPLAY_MAX", 1000, most=1_000_000)  # events
 HISTORY_SIZE = env.whole("HISTORY_SIZE", 1000, most=100_000)  # messages
 HISTORY_TTL_S = env.seconds("HISTORY_TTL_S", 300, most=86400)
 

@@ -268,9 +268,7 @@ class Connection:
     # --- the end ---
 
     def slow(self) -> None:
-        """The peer reads too slowly (called by its Outbound): no last words, it would not read
-        them.
-        """
+        """The peer (says its Outbound) reads too slowly: no last words, it would not read them."""
         error = SlowConsumer()
         answer = wire_answer(self.protocol.name, error)
         if self.phase is not Phase.CLOSED and isinstance(answer, Shut):

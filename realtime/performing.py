@@ -15,6 +15,7 @@ from realtime.core.credentials import Credential
 from realtime.core.effects import (
     Ask,
     Authenticate,
+    AwaitRoom,
     Call,
     Close,
     Effect,
@@ -93,6 +94,9 @@ class Performer:
                     self._hub.record(address, event)
                 case Recover():
                     if not await self._memberships.recover(effect, self._replay, self._peer):
+                        self._owner.slow()
+                case AwaitRoom():
+                    if not await self._peer.outbound.room(lambda: False):
                         self._owner.slow()
                 case _:
                     self.perform_now(effect)

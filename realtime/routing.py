@@ -23,10 +23,12 @@ from realtime.protocols.aether import AetherProtocol
 from realtime.protocols.edge import EdgeProtocol
 from realtime.protocols.goclaw import GoclawProtocol
 from realtime.protocols.nexus import NexusProtocol
+from realtime.protocols.remote import RemoteProtocol
 
 PROTOCOLS: list[type[Protocol]] = [
     EdgeProtocol,
     GoclawProtocol,
+    RemoteProtocol,
     AetherProtocol,
     NexusProtocol,
     AdminProtocol,

@@ -56,7 +56,7 @@ class Runs:
             active = self._active[sent.run_id] = _Active(sent)
             active.task = asyncio.create_task(self._drive(active))
             return active.asked()
-        if sent.outcome == "repeated":
+        if sent.outcome in ("repeated", "handed"):
             return self._end_of(sent)
         return _or_raise(sent.result)
 
@@ -107,6 +107,11 @@ class Runs:
         if sent.run_id in self._active:
             return self._active[sent.run_id].asked()
         return self._await_elsewhere(sent)
+
+    def begin(self, sent: Sent) -> None:
+        """Take on a run that was started elsewhere for this process; nobody here waits for it."""
+        if sent.run_id not in self._active:
+            self.answer(sent)
 
     def inject(self, run_id: str, text: str) -> None:
         if run_id in self._active:
@@ -169,7 +174,8 @@ class Runs:
         async for piece in agents.get(sent.agent).run(active.turn):
             active.content.append(piece)
             if sent.stream:
-                self._hub.publish(sent.audience, records.chunk(sent, piece))
+                chunk = records.chunk(sent, piece)
+                self._hub.publish([*sent.audience, *sent.watchers], chunk)
 
     async def _record(self, active: _Active, status: str, error: str) -> tuple[int, Answer]:
         """Try until the database takes it: a run that is not ended blocks its session."""

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from sessions_app.agents.base import Agent, Turn
 from sessions_app.agents.echo import Echo
+from sessions_app.agents.worker import Worker
 
 AGENTS: dict[str, Agent] = {"echo": Echo()}
+
+# The agent whose turns a worker takes from outside, over 002.
+WORKER = "worker"
+AGENTS[WORKER] = Worker()
 
 # The name that stands for the deployment's own choice. PROTOCOLS.md 6.
 DEFAULT = "default"
 
-__all__ = ["AGENTS", "DEFAULT", "Agent", "Turn", "get", "resolve"]
+__all__ = ["AGENTS", "DEFAULT", "WORKER", "Agent", "Turn", "get", "resolve"]
 
 
 def resolve(name: str, *, default: str) -> str:

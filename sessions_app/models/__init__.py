@@ -9,9 +9,11 @@ from sessions_app.models.commands import (
     ScheduledCommand,
     Status,
 )
+from sessions_app.models.control import ControlRequest
 from sessions_app.models.media import Media
 from sessions_app.models.presence import Presence
 from sessions_app.models.sessions import (
+    IS_MESSAGE,
     MAX_MESSAGES_CHARACTERS,
     MESSAGE_EXTRAS,
     Run,
@@ -21,6 +23,7 @@ from sessions_app.models.sessions import (
 )
 
 __all__ = [
+    "IS_MESSAGE",
     "MAX_MESSAGES_CHARACTERS",
     "MESSAGE_EXTRAS",
     "OPEN",
@@ -28,6 +31,7 @@ __all__ = [
     "BulkSend",
     "CommandEvent",
     "CommandQuerySet",
+    "ControlRequest",
     "Media",
     "Presence",
     "Run",

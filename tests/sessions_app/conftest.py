@@ -70,6 +70,12 @@ def other_admin(accounts: None) -> Principal:
 
 
 @pytest.fixture
+def worker(accounts: None) -> Principal:
+    """Who shows a key of alice's for workers."""
+    return Principal(id="alice", account="default", scopes=frozenset({"sessions.work"}))
+
+
+@pytest.fixture
 def people(
     alice: Principal,
     bob: Principal,

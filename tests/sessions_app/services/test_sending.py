@@ -40,7 +40,7 @@ def test_a_message_starts_a_run_that_is_announced(say: Say, told: Any) -> None:
         "alice",
         True,
     )
-    [(targets, event)] = told()
+    [(targets, event)] = told("agent")
     assert targets == [addresses.user("default", "alice"), addresses.admins("default")]
     assert event.name == "agent"
     assert event.data == {
@@ -61,7 +61,8 @@ def test_a_message_starts_a_run_that_is_announced(say: Say, told: Any) -> None:
 def test_the_started_announcement_is_named(say: Say) -> None:
     from realtime.models import Announcement
 
-    assert say("hello").started_announcement == Announcement.objects.get().pk
+    announced = Announcement.objects.get(pk=say("hello").started_announcement)
+    assert announced.event["data"]["type"] == "run.started"
 
 
 def test_a_key_that_does_not_exist_makes_a_session_for_the_caller(say: Say) -> None:

@@ -1,0 +1,57 @@
+"""002's frames: newline-separated objects in, one object out. Source: PROTOCOLS.md 3.3, 3.5."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from realtime.core import wire
+from realtime.core.errors import MalformedFrame
+from realtime.core.session_messages import Frame
+
+MAX_OBJECTS = 1000  # of one frame
+
+
+def decode(text: str | bytes) -> list[Frame]:
+    """The objects of a frame, those left out that are none or have no text `type`."""
+    try:
+        said = [wire.decode(text)]
+    except MalformedFrame:
+        said = [_decoded(line) for line in _lines(text)]
+    return [one for one in said if isinstance(one, dict) and isinstance(one.get("type"), str)]
+
+
+def blocks(frame: Frame) -> list[Frame]:
+    """The content of a message, as blocks."""
+    content = frame["message"]["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def partial(data: Frame, session_id: str) -> Frame:
+    """A piece of an answer that is still being given, from 001's event."""
+    delta = {"type": "text_delta", "text": data["payload"]["content"]}
+    return {
+        "type": "stream_event",
+        "uuid": data["_uuid"],
+        "session_id": session_id,
+        "created_at": data["_at"],
+        "parent_tool_use_id": None,
+        "event": {"type": "content_block_delta", "index": 0, "delta": delta},
+    }
+
+
+def refusal(session_id: str, asked: str, text: str) -> Frame:
+    refused = {"subtype": "error", "request_id": asked, "error": text}
+    return {"type": "control_response", "session_id": session_id, "response": refused}
+
+
+def _lines(text: str | bytes) -> list[Any]:
+    lines: Any = text.split("\n") if isinstance(text, str) else text.split(b"\n")
+    return [line for line in lines if line.strip()][:MAX_OBJECTS]
+
+
+def _decoded(line: str | bytes) -> Any:
+    """None for what is no JSON: the other lines count."""
+    try:
+        return wire.decode(line)
+    except MalformedFrame:
+        return None

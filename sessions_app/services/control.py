@@ -1,0 +1,149 @@
+"""Steering a session: what a viewer asks by `control_request`. Source: PROTOCOLS.md 3.4.
+
+Answered once for each request id: who asks again, on whichever process, gets the same answer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from django.db import transaction
+
+from accounts.services import scopes
+from realtime.core.principal import Principal
+from sessions_app.models import ControlRequest, Session
+from sessions_app.services import questions, runs, workers
+from sessions_app.services import session_requests as requests
+from sessions_app.services.fields import check_length
+from sessions_app.services.ownership import named_session
+
+Frame = dict[str, Any]
+
+READING = {"initialize", "mcp_status"}  # what somebody may ask who only reads
+MODEL_LENGTH = 255
+
+
+@transaction.atomic
+def ask(
+    *,
+    principal: Principal,
+    session_id: str,
+    request_id: str,
+    request: Frame,
+    connection: str = "",
+) -> dict[str, Any]:
+    """The answer as `frame`, or None when the worker's will come to `connection`.
+
+    Raises NotFound, NotOwner, RoleTooLow, InvalidParams.
+    """
+    session = named_session(principal, session_id, lock=True)
+    subtype = request["subtype"]
+    if subtype not in READING:
+        scopes.require_to_act(principal, "operator.write", subtype)
+    asked = session.requests.filter(asker=ControlRequest.Asker.VIEWER)
+    row = asked.filter(request_id=request_id).select_related("session__account").first()
+    if row is not None:
+        return _again(row, request, connection)
+    row = ControlRequest.objects.create(
+        session=session,
+        asker=ControlRequest.Asker.VIEWER,
+        request_id=request_id,
+        request=request,
+        connection=connection,
+        asked_by=principal.id,
+    )
+    known, works = ANSWERS.get(subtype), bool(workers.holder(session))
+    if known is not None:
+        response = requests.success(known(session, request))
+    elif not works:
+        response = requests.error(f"Unsupported control request subtype: {subtype}")
+    if works and subtype != "interrupt":  # that is asked of it where a run is stopped
+        requests.tell_worker(session, row.frame())
+        if known is None:
+            return {"frame": None}
+    requests.settle(row, response, by="")
+    if not connection:
+        requests.tell_asker(row)
+    return {"frame": row.answer()}
+
+
+@transaction.atomic
+def cancel(*, principal: Principal, session_id: str, request_id: str) -> dict[str, Any]:
+    """Take a request back that has not been answered. Raises NotFound, NotOwner, RoleTooLow."""
+    session = named_session(principal, session_id, lock=True)
+    scopes.require_to_act(principal, "operator.write", "control_cancel_request")
+    pending = session.requests.filter(
+        asker=ControlRequest.Asker.VIEWER,
+        request_id=request_id,
+        status=ControlRequest.Status.PENDING,
+    )
+    if pending.update(status=ControlRequest.Status.CANCELLED):
+        told = {"type": "control_cancel_request", "request_id": request_id}
+        requests.tell_worker(session, requests.stamped(session, told))
+    return {}
+
+
+def _again(row: ControlRequest, request: Frame, connection: str) -> dict[str, Any]:
+    if row.request != request:
+        refused = requests.error(f"request_id {row.request_id} has been used for another request")
+        row.response = refused
+        return {"frame": row.answer()}
+    match row.status:
+        case ControlRequest.Status.ANSWERED:
+            return {"frame": row.answer()}
+        case ControlRequest.Status.CANCELLED:
+            row.response = requests.error("the request was cancelled")
+            return {"frame": row.answer()}
+        case _:  # the worker's answer is to come to where it is asked now
+            ControlRequest.objects.filter(pk=row.pk).update(connection=connection)
+            return {"frame": None}
+
+
+# --- what is answered at once, with a worker or without ---
+
+
+def _initialize(session: Session, request: Frame) -> Frame:
+    return {
+        "account": {},
+        "available_output_styles": ["normal"],
+        "commands": [],
+        "models": [],
+        "output_style": "normal",
+        "pid": os.getpid(),
+        "pending_permission_requests": questions.pending(session),
+    }
+
+
+def _interrupt(session: Session, request: Frame) -> Frame:
+    """Whichever protocol began the run."""
+    run = runs.active(session)
+    if run is not None:
+        runs.request_abort(run)
+    else:
+        requests.interrupt(session)
+    return {}
+
+
+def _set_model(session: Session, request: Frame) -> Frame:
+    """Of whichever agent answers next; without a model: its own."""
+    model = str(request.get("model") or "")
+    check_length(model, "model", MODEL_LENGTH)
+    Session.objects.filter(pk=session.pk).update(model=model)
+    return {}
+
+
+def _passed_on(session: Session, request: Frame) -> Frame:
+    return {}
+
+
+ANSWERS: dict[str, Callable[[Session, Frame], Frame]] = {
+    "initialize": _initialize,
+    "interrupt": _interrupt,
+    "end_session": _interrupt,
+    "set_model": _set_model,
+    "set_permission_mode": _passed_on,
+    "set_max_thinking_tokens": _passed_on,
+    "mcp_status": _passed_on,
+}
