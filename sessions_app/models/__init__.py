@@ -9,6 +9,7 @@ from sessions_app.models.commands import (
     ScheduledCommand,
     Status,
 )
+from sessions_app.models.endpoints import AgentEndpoint
 from sessions_app.models.media import Media
 from sessions_app.models.presence import Presence
 from sessions_app.models.sessions import (
@@ -25,6 +26,7 @@ __all__ = [
     "MESSAGE_EXTRAS",
     "OPEN",
     "TRANSITIONS",
+    "AgentEndpoint",
     "BulkSend",
     "CommandEvent",
     "CommandQuerySet",
