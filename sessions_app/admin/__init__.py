@@ -2,6 +2,6 @@
 uploads to delete.
 """
 
-from sessions_app.admin import agents, commands, connections, media, records
+from sessions_app.admin import agents, commands, connections, endpoints, media, records
 
-__all__ = ["agents", "commands", "connections", "media", "records"]
+__all__ = ["agents", "commands", "connections", "endpoints", "media", "records"]

@@ -19,7 +19,7 @@ from realtime.bus.announce import announce
 from realtime.core import addresses
 from realtime.core.events import Event
 from realtime.models import Announcement
-from sessions_app.agents.base import no_usage
+from sessions_app.agents.base import Retrying, no_usage
 from sessions_app.models import Run, Session, SessionEvent
 from sessions_app.services import nodes
 from sessions_app.services.run_events import RunFacts, audience, event, facts, tell_label
@@ -40,6 +40,7 @@ __all__ = [
     "finish",
     "request_abort",
     "result",
+    "retrying",
     "stop",
 ]
 
@@ -89,9 +90,19 @@ def begin(*, run_id: str) -> tuple[list[dict[str, Any]], bool]:
 
 def chunk(sent: Sent, content: str) -> Event:
     """A piece of a started run's answer."""
+    return _meanwhile(sent, "chunk", {"content": content})
+
+
+def retrying(sent: Sent, again: Retrying) -> Event:
+    """A started run's agent begins again."""
+    payload = {"attempt": again.attempt, "maxAttempts": again.most}
+    return _meanwhile(sent, "run.retrying", payload)
+
+
+def _meanwhile(sent: Sent, kind: str, payload: dict[str, Any]) -> Event:
     if sent.run is None:
         raise ValueError("no run has been started")
-    return event(sent.run, "chunk", {"content": content}, after=sent.started_announcement)
+    return event(sent.run, kind, payload, after=sent.started_announcement)
 
 
 @transaction.atomic
@@ -206,11 +217,12 @@ def _close(
 
 
 def _store_answer(run: Run, session: Session) -> None:
+    """What was said stays, also what an abort or a failure cut short."""
     data: dict[str, Any] = {"usage": run.usage}
-    if run.status == Run.Status.CANCELLED and run.content:
+    if run.status != Run.Status.COMPLETED:
+        if not run.content:
+            return
         data |= {"partial": True}
-    elif run.status != Run.Status.COMPLETED:
-        return
     session.append(
         kind=SessionEvent.Kind.ASSISTANT,
         author=run.agent,
