@@ -273,6 +273,19 @@ async def test_what_failed_before_the_first_piece_is_tried_again(serve: Serve, s
     assert len(upstream.lines) == 3
 
 
+async def test_nothing_stays_open_while_another_attempt_is_waited_for(serve: Serve) -> None:
+    async def script(line: Line) -> None:
+        await line.head(503, "application/json", Retry_After="20")
+        while not line.gone.is_set():
+            await line.raw(b"x" * 4096)
+
+    upstream, agent = await serve(script)
+    answer = agent.run(Turn(message="hi"))
+    assert await anext(answer) == Retrying(2, 3)
+    await asyncio.wait_for(upstream.lines[0].gone.wait(), 5)
+    await answer.aclose()
+
+
 async def test_after_the_last_attempt_the_run_fails(serve: Serve) -> None:
     upstream, agent = await serve(refusing(500, f"oh no {KEY}"), attempts=2)
     assert await failure(agent) == ("the model's endpoint answered 500", [Retrying(2, 2)])
