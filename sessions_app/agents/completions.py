@@ -65,21 +65,28 @@ def conversation(turn: Turn, most: int) -> list[dict[str, str]]:
 class Reader:
     """Reads a stream of server-sent events: bytes in, text out.
 
-    `finished`: the answer is whole, though its usage may follow. `done`: nothing follows. `usage`
-    is the newest that was told.
+    `finished`: the answer is whole, though its usage may follow. `done`: nothing follows. `fault`:
+    it ends here, in a failure. `usage` is the newest that was told.
     """
 
     def __init__(self) -> None:
         self.finished = self.done = False
+        self.fault: AgentFailed | None = None
         self.usage = Usage()
         self._rest = b""
 
     def feed(self, part: bytes) -> str:
-        """The text of what has arrived whole by now. Raises AgentFailed."""
+        """The text of what has arrived whole by now, and is before the `fault`, if there is one."""
         *lines, self._rest = (self._rest + part).split(b"\n")
-        if len(self._rest) > MAX_LINE_BYTES:
-            raise AgentFailed(NO_STREAM, detail="a line has no end")
-        return "".join(self._text(line) for line in lines).replace("\0", "")  # PostgreSQL: no NUL
+        said = []
+        try:
+            for line in lines:
+                said.append(self._text(line))
+            if len(self._rest) > MAX_LINE_BYTES:
+                raise AgentFailed(NO_STREAM, detail="a line has no end")
+        except AgentFailed as fault:
+            self.fault = fault
+        return "".join(said).replace("\0", "")  # which PostgreSQL does not take
 
     def _text(self, line: bytes) -> str:
         field, _, value = line.partition(b":")

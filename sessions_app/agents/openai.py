@@ -43,7 +43,7 @@ class OpenAI:
         messages = conversation(turn, self._limits.history_characters)
         clock = Clock(self._limits.whole_s)
         room = self._limits.answer_characters
-        async with self._client() as http:
+        async with self._client(await asyncio.to_thread(_trusted)) as http:
             while True:
                 said = []
                 async with aclosing(self._answer(http, turn, messages, clock)) as pieces:
@@ -62,9 +62,9 @@ class OpenAI:
                     messages.append({"role": "user", "content": turn.injected.get_nowait()})
                 yield "\n\n"
 
-    def _client(self) -> httpx.AsyncClient:
+    def _client(self, trusted: ssl.SSLContext) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            verify=_trusted(),
+            verify=trusted,
             timeout=httpx.Timeout(None, connect=self._limits.connect_s),
             follow_redirects=False,  # the key is for this host alone
             trust_env=False,  # nor for a proxy, or a .netrc, that the environment happens to name
@@ -104,6 +104,8 @@ class OpenAI:
                     counted = _count(turn, counted, reader.usage)
                     if text:
                         yield text
+                    if reader.fault:
+                        raise reader.fault
                     if reader.done:
                         return
         except (httpx.ConnectError, httpx.ConnectTimeout) as fault:
@@ -188,7 +190,7 @@ class _Complaint(msgspec.Struct):
 
 @functools.cache
 def _trusted() -> ssl.SSLContext:
-    """Made once: reading the certificates takes a while."""
+    """Made once: reading the certificates takes a tenth of a second."""
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()  # the machine's own authorities as well
     return context

@@ -446,6 +446,16 @@ async def test_an_answer_that_breaks_off_fails_and_keeps_what_was_said(serve: Se
         assert len(upstream.lines) == 1
 
 
+@pytest.mark.parametrize("wrong", [b"data: what?\n\n", b'data: {"error":{"code":503}}\n\n'])
+async def test_what_was_said_before_a_fault_is_kept_though_both_come_at_once(
+    serve: Serve, wrong: bytes
+) -> None:
+    said = b'data: {"choices":[{"delta":{"content":"Hello "}}]}\n\n'
+    upstream, agent = await serve(writing(said + wrong))
+    assert (await failure(agent))[1] == ["Hello "]
+    assert len(upstream.lines) == 1
+
+
 async def test_an_answer_is_cut_off_where_it_is_too_long(serve: Serve) -> None:
     async def script(line: Line) -> None:
         await line.head()
