@@ -37,13 +37,14 @@ class OpenAI:
         self.provider = endpoint.provider
         self._endpoint = endpoint
         self._limits = limits
+        self._trusted = _trusted()  # here, in a worker thread: it would hold up the event loop
 
     async def run(self, turn: Turn) -> AsyncIterator[str | Retrying]:
         """Answer, and answer again as long as something has been injected meanwhile."""
         messages = conversation(turn, self._limits.history_characters)
         clock = Clock(self._limits.whole_s)
         room = self._limits.answer_characters
-        async with self._client(await asyncio.to_thread(_trusted)) as http:
+        async with self._client() as http:
             while True:
                 said = []
                 async with aclosing(self._answer(http, turn, messages, clock)) as pieces:
@@ -62,9 +63,9 @@ class OpenAI:
                     messages.append({"role": "user", "content": turn.injected.get_nowait()})
                 yield "\n\n"
 
-    def _client(self, trusted: ssl.SSLContext) -> httpx.AsyncClient:
+    def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            verify=trusted,
+            verify=self._trusted,
             timeout=httpx.Timeout(None, connect=self._limits.connect_s),
             follow_redirects=False,  # the key is for this host alone
             trust_env=False,  # nor for a proxy, or a .netrc, that the environment happens to name
