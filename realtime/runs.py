@@ -20,6 +20,7 @@ from realtime.core.errors import Draining, InternalFault, ResourceExhausted
 from realtime.core.events import RUN_ENDED, Event
 from realtime.threads import housekeeping, in_thread
 from sessions_app import agents
+from sessions_app.services import agent_choice
 from sessions_app.services import runs as records
 from sessions_app.services.chat import Sent
 
@@ -162,6 +163,10 @@ class Runs:
         fault = work.exception()
         if fault is None:
             return "completed", ""
+        if isinstance(fault, agents.AgentFailed):
+            run, why = active.sent.run_id, str(fault)
+            logger.warning("run.failed", run=run, why=why, detail=fault.detail)
+            return "failed", why
         logger.error("run.failed", run=active.sent.run_id, exc_info=fault)
         return "failed", f"the agent failed ({type(fault).__name__})"
 
@@ -171,7 +176,12 @@ class Runs:
         if abort_requested:  # before this process knew the run
             raise asyncio.CancelledError
         active.turn.history.extend(history)
-        async for piece in agents.get(sent.agent).run(active.turn):
+        agent = await in_thread(agent_choice.get, sent.agent)
+        async for piece in agent.run(active.turn):
+            if isinstance(piece, agents.Retrying):
+                told = records.retrying(sent, piece)
+                self._hub.publish([*sent.audience, *sent.watchers], told)
+                continue
             active.content.append(piece)
             if sent.stream:
                 chunk = records.chunk(sent, piece)

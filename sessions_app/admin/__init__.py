@@ -2,6 +2,14 @@
 questions to act on, uploads to delete.
 """
 
-from sessions_app.admin import agents, commands, connections, media, questions, records
+from sessions_app.admin import (
+    agents,
+    commands,
+    connections,
+    endpoints,
+    media,
+    questions,
+    records,
+)
 
-__all__ = ["agents", "commands", "connections", "media", "questions", "records"]
+__all__ = ["agents", "commands", "connections", "endpoints", "media", "questions", "records"]

@@ -10,6 +10,7 @@ from sessions_app.models.commands import (
     Status,
 )
 from sessions_app.models.control import ControlRequest
+from sessions_app.models.endpoints import AgentEndpoint
 from sessions_app.models.media import Media
 from sessions_app.models.presence import Presence
 from sessions_app.models.sessions import (
@@ -28,6 +29,7 @@ __all__ = [
     "MESSAGE_EXTRAS",
     "OPEN",
     "TRANSITIONS",
+    "AgentEndpoint",
     "BulkSend",
     "CommandEvent",
     "CommandQuerySet",

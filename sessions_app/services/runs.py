@@ -22,7 +22,7 @@ from realtime.core import addresses
 from realtime.core.events import Event
 from realtime.models import Announcement
 from sessions_app.agents import WORKER
-from sessions_app.agents.base import no_usage
+from sessions_app.agents.base import Retrying, no_usage
 from sessions_app.models import Run, Session, SessionEvent, new_uuid
 from sessions_app.moments import rfc3339
 from sessions_app.services import log, nodes, questions, session_frames, session_requests
@@ -49,6 +49,7 @@ __all__ = [
     "handed_over",
     "request_abort",
     "result",
+    "retrying",
     "stop",
 ]
 
@@ -120,12 +121,23 @@ def begin(*, run_id: str) -> tuple[list[dict[str, Any]], bool]:
 
 
 def chunk(sent: Sent, content: str) -> Event:
-    """A piece of a started run's answer; what begins with `_` is for 002, and not shown in 001."""
+    """A piece of a started run's answer."""
+    return _meanwhile(sent, "chunk", {"content": content})
+
+
+def retrying(sent: Sent, again: Retrying) -> Event:
+    """A started run's agent begins again."""
+    payload = {"attempt": again.attempt, "maxAttempts": again.most}
+    return _meanwhile(sent, "run.retrying", payload)
+
+
+def _meanwhile(sent: Sent, kind: str, payload: dict[str, Any]) -> Event:
+    """What is told and not stored; what begins with `_` is for 002, and not shown in 001."""
     if sent.run is None:
         raise ValueError("no run has been started")
-    piece = event(sent.run, "chunk", {"content": content}, after=sent.started_announcement)
-    piece.data |= {"_uuid": new_uuid(), "_at": rfc3339(timezone.now())}
-    return piece
+    told = event(sent.run, kind, payload, after=sent.started_announcement)
+    told.data |= {"_uuid": new_uuid(), "_at": rfc3339(timezone.now())}
+    return told
 
 
 @transaction.atomic
@@ -289,11 +301,12 @@ def _close(
 
 
 def _store_answer(run: Run, session: Session) -> None:
+    """What was said stays, also what an abort or a failure cut short."""
     data: dict[str, Any] = {"usage": run.usage}
-    if run.status == Run.Status.CANCELLED and run.content:
+    if run.status != Run.Status.COMPLETED:
+        if not run.content:
+            return
         data |= {"partial": True}
-    elif run.status != Run.Status.COMPLETED:
-        return
     log.append(
         session,
         kind=SessionEvent.Kind.ASSISTANT,

@@ -26,17 +26,25 @@ def blocks(frame: Frame) -> list[Frame]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def partial(data: Frame, session_id: str) -> Frame:
-    """A piece of an answer that is still being given, from 001's event."""
-    delta = {"type": "text_delta", "text": data["payload"]["content"]}
-    return {
-        "type": "stream_event",
-        "uuid": data["_uuid"],
-        "session_id": session_id,
-        "created_at": data["_at"],
-        "parent_tool_use_id": None,
-        "event": {"type": "content_block_delta", "index": 0, "delta": delta},
-    }
+def live(data: Frame, session_id: str) -> Frame:
+    """001's event of a run, as what is shown in 002 and not stored."""
+    stamps = {"uuid": data["_uuid"], "session_id": session_id, "created_at": data["_at"]}
+    return LIVE[data["type"]](data["payload"]) | stamps
+
+
+def _partial(payload: Frame) -> Frame:
+    """A piece of an answer that is still being given."""
+    delta = {"type": "text_delta", "text": payload["content"]}
+    event = {"type": "content_block_delta", "index": 0, "delta": delta}
+    return {"type": "stream_event", "parent_tool_use_id": None, "event": event}
+
+
+def _retrying(payload: Frame) -> Frame:
+    return {"type": "system", "subtype": "status", "status": "retrying", **payload}
+
+
+# The kinds of 001's events that viewers are shown while they happen.
+LIVE = {"chunk": _partial, "run.retrying": _retrying}
 
 
 def refusal(session_id: str, asked: str, text: str) -> Frame:

@@ -220,8 +220,8 @@ class RemoteProtocol(Protocol):
                 return self._said(event, event.data["frame"])
             case events.SESSION_ANSWER:
                 return [Send(event.data["frame"])]
-            case "agent" if event.data["type"] == "chunk" and not self._reading:
-                return [self._text(event, frames.partial(event.data, self._session))]
+            case "agent" if event.data["type"] in frames.LIVE and not self._reading:
+                return [self._text(event, frames.live(event.data, self._session))]
             case _:
                 return []
 
