@@ -81,6 +81,12 @@ CORS_ALLOW_ALL_ORIGINS = "*" in ALLOWED_ORIGINS
 CORS_URLS_REGEX = r"^/(api|v1)/.*$"
 CORS_ALLOW_HEADERS = (
     *default_headers,
+    "anthropic-beta",
+    "anthropic-client-feature",
+    "anthropic-client-platform",
+    "anthropic-client-version",
+    "anthropic-version",
+    "x-organization-uuid",
     "x-goclaw-sender-id",
     "x-goclaw-tenant-id",
     "x-goclaw-user-id",

@@ -129,8 +129,7 @@ def events(
     Raises NotFound.
     """
     session = shown_session(principal, session_id)
-    seen = session.events.filter(uuid=after_id) if after_id else session.events.none()
-    after = seen.values_list("seq", flat=True).first() or 0
+    after = viewing.number_of(session, after_id) or 0
     found = viewing.read(principal=principal, session_id=session.public_id, after_seq=after)
     frames = [frame for _, frame in found["events"]]
     kept = frames[: max(limit, 1)]
@@ -159,7 +158,9 @@ def _archive(session: Session, *, archived: bool) -> None:
 
 
 def _named(rows: QuerySet[Session], name: str, what: str) -> Session:
-    row = rows.filter(public_id=name).first() or rows.filter(key=name).first()
+    row = None
+    if "\x00" not in name:  # no database could look for that
+        row = rows.filter(public_id=name).first() or rows.filter(key=name).first()
     if row is None:
         raise InvalidParams(f"{what}: no such session")
     return row

@@ -37,10 +37,14 @@ def tell_viewers(session: Session, frame: Frame, *, but: str = "") -> None:
     announce(place(session), Event(SESSION_SAID, {"frame": frame, "but": but}))
 
 
+def interruption(session: Session) -> Frame:
+    asked = {"type": "control_request", "request_id": new_uuid()}
+    return stamped(session, {**asked, "request": {"subtype": "interrupt"}})
+
+
 def interrupt(session: Session) -> None:
     """Ask the worker to stop what it is doing."""
-    asked = {"type": "control_request", "request_id": new_uuid()}
-    tell_worker(session, stamped(session, {**asked, "request": {"subtype": "interrupt"}}))
+    tell_worker(session, interruption(session))
 
 
 def success(response: Any) -> Frame:

@@ -32,13 +32,19 @@ def watch(
 
 def begin_at(session: Session, *, replay: bool, after_id: str) -> int:
     """An `after_id` that the session does not have replays as much as `replay`."""
-    if after_id:
-        seen = session.events.filter(uuid=after_id).values_list("seq", flat=True).first()
-        if seen is not None:
-            return seen
+    seen = number_of(session, after_id)
+    if seen is not None:
+        return seen
     if after_id or replay:
         return max(0, session.last_seq - settings.SESSION_REPLAY_MAX)
     return session.last_seq
+
+
+def number_of(session: Session, event_uuid: str) -> int | None:
+    """The `seq` of an event; None for a uuid that the session does not have."""
+    if not event_uuid or "\x00" in event_uuid:  # no database could look for that
+        return None
+    return session.events.filter(uuid=event_uuid).values_list("seq", flat=True).first()
 
 
 def read(

@@ -20,7 +20,7 @@ from realtime.core.events import SESSION_HELD, Event
 from realtime.core.principal import Principal
 from sessions_app.agents import WORKER
 from sessions_app.models import ControlRequest, Presence, Run, Session, SessionEvent
-from sessions_app.services import log, nodes, questions, run_events, runs, session_frames
+from sessions_app.services import log, nodes, questions, run_events, runs, session_frames, viewing
 from sessions_app.services import session_requests as requests
 from sessions_app.services.ownership import named_session
 
@@ -72,6 +72,8 @@ def hold(
     asked = session.requests.filter(asker=ControlRequest.Asker.VIEWER)
     waiting = asked.filter(status=ControlRequest.Status.PENDING).select_related("session")
     told = [row.frame() for row in waiting]
+    if run is not None and run.abort_requested_at is not None:  # while no worker was there
+        told.append(requests.interruption(session))
     logger.info("session.worker", session=session.public_id, connection=connection)
     return {
         "seq": _begin_at(session, answered, replay=replay, after_id=after_id),
@@ -173,9 +175,9 @@ def _last_result(session: Session) -> int:
 
 
 def _begin_at(session: Session, answered: int, *, replay: bool, after_id: str) -> int:
-    if after_id:
-        seen = session.events.filter(uuid=after_id).values_list("seq", flat=True).first()
-        return answered if seen is None else seen
+    seen = viewing.number_of(session, after_id)
+    if seen is not None:
+        return seen
     return 0 if replay else answered
 
 

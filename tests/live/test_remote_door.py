@@ -122,6 +122,16 @@ async def test_what_is_revoked_closes_with_4003(serve):
         assert await code(server, session, pair["access"]) == 4003
 
 
+async def test_what_has_expired_closes_with_4003(serve):
+    server = serve()
+    session = a_session(server)
+    made = server.run("create_api_key", "k", "--user", "alice", "--expires-in", "4s", "--json")
+    key = json.loads(made)["key"]
+    async with Viewer(server, session, key) as viewer:
+        assert (await viewer.closed())[0] == 4003
+    assert await code(server, session, key) == 4003
+
+
 async def test_who_may_only_read_says_nothing(serve):
     server = serve()
     session = a_session(server)

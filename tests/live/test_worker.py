@@ -241,9 +241,12 @@ async def test_the_process_that_holds_the_worker_is_killed_and_nothing_is_lost(s
     session = a_session(first)
     key = a_key(first)
     browser = await join(second, token=ALICE)
-    async with Viewer(second, session, ALICE) as viewer:
+    async with (
+        Viewer(second, session, ALICE) as viewer,
+        Viewer(second, session, ROOT) as other,
+    ):
         async with Worker(first, session, key) as worker:
-            await worker.ready(viewer)
+            await worker.ready(viewer, other)
             await viewer.say("hi", uuid="u-1")
             await worker.asked("hi")
             for number in range(20):
@@ -260,6 +263,8 @@ async def test_the_process_that_holds_the_worker_is_killed_and_nothing_is_lost(s
             await back.answer("the end", "a-20")
             await back.end("the end", "r-1")
             await viewer.of("result")
+            await other.of("result")
+            assert other.stored == viewer.stored
             await browser.event("agent", "run.completed")
         assert viewer.stored == ["u-1", *[f"a-{number}" for number in range(21)], "r-1"]
         async with Viewer(second, session, ALICE, replay="true") as late:

@@ -58,6 +58,7 @@ def test_a_key_that_looks_like_another_sessions_public_id_hides_nothing(
         ({"after_id": "e-3"}, 3),
         ({"after_id": "e-3", "replay": True}, 3),
         ({"after_id": "never"}, 4),
+        ({"after_id": "\x00"}, 4),
     ],
 )
 def test_where_a_viewer_begins(

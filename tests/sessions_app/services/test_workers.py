@@ -208,6 +208,16 @@ def test_a_turn_goes_on_when_its_worker_is_back_in_time(
     assert workers.sweep() == 0
 
 
+def test_a_turn_that_was_stopped_while_no_worker_was_there_is_stopped_when_one_is(
+    held: Session, say: Say, alice: Principal, worker: Principal, node: str
+) -> None:
+    say("do it")
+    workers.released(connection=WORKER)
+    chat.abort(principal=alice, session_key="s")
+    [frame] = hold(worker, node, "w-2")["frames"]
+    assert frame["request"] == {"subtype": "interrupt"}
+
+
 def age(model: Any, **fields: bool) -> None:
     """As if it had been an hour ago, where it has been."""
     for name in fields:
