@@ -13,7 +13,15 @@ import structlog
 from django.db import InterfaceError, OperationalError
 
 from accounts.services import agents as edge_agents
-from accounts.services import api_keys, credentials, nexus_tokens, pairing, staff, tickets
+from accounts.services import (
+    api_keys,
+    credentials,
+    nexus_tokens,
+    pairing,
+    passes,
+    staff,
+    tickets,
+)
 from realtime import metrics
 from realtime.core import group_messages
 from realtime.core import operations as ops
@@ -130,7 +138,7 @@ VERIFIERS: dict[type, Service] = {
     AgentSecret: edge_agents.recognise,
     GroupTicket: tickets.recognise,
     Jwt: nexus_tokens.recognise,
-    SessionTicket: tickets.at_session,
+    SessionTicket: passes.at_session,
 }
 
 

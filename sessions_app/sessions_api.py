@@ -5,23 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.authentication import (
+    DeviceAuthentication,
     SessionKeyAuthentication,
     StaffSessionAuthentication,
     principal_of,
 )
 from accounts.permissions import Viewer
 from accounts.serializers import Empty
+from accounts.services import passes
 from realtime.core import wire
 from realtime.core.errors import InvalidParams, NotFound
 from realtime.core.session_messages import Frame
 from sessions_app import serializers
 from sessions_app import sessions_serializers as shapes
-from sessions_app.services import remote_sessions, talking, viewing
+from sessions_app.services import remote_sessions, talking, viewing, watchers
 from sessions_app.services.ownership import shown_session
 
 _ID = OpenApiParameter("session_id", str, OpenApiParameter.PATH)
@@ -33,7 +36,11 @@ _ERRORS = {400: serializers.ErrorBody, 404: serializers.ErrorBody}
 
 
 class SessionsView(APIView):
-    authentication_classes = (SessionKeyAuthentication, StaffSessionAuthentication)
+    authentication_classes = (
+        SessionKeyAuthentication,
+        DeviceAuthentication,
+        StaffSessionAuthentication,
+    )
     permission_classes = (Viewer,)
 
 
@@ -138,6 +145,42 @@ class Events(SessionsView):
         said = _events(_body(request))
         talking.take(principal=principal_of(request), session_id=session_id, said=said)
         return Response({})
+
+
+class Pass(SessionsView):
+    @extend_schema(
+        operation_id="sessions_pass",
+        parameters=[_ID],
+        request=None,
+        responses={204: None, **_ERRORS},
+    )
+    def post(self, request: Request, session_id: str) -> Response:
+        """A cookie that opens the session's socket for a minute, for pages."""
+        who = principal_of(request)
+        session = shown_session(who, session_id)
+        answer = Response(status=status.HTTP_204_NO_CONTENT)
+        answer.set_cookie(
+            "sessionKey",
+            passes.issue(principal=who),
+            max_age=passes.LIFETIME_S,
+            path=f"/v1/sessions/ws/{session.public_id}",
+            secure=request.is_secure(),
+            httponly=True,
+            samesite="Strict",
+        )
+        return answer
+
+
+class Watchers(SessionsView):
+    @extend_schema(
+        operation_id="sessions_watchers",
+        parameters=[_ID],
+        responses={200: shapes.Watchers, **_ERRORS},
+    )
+    def get(self, request: Request, session_id: str) -> Response:
+        """Who watches the session now, and who works in it."""
+        found = watchers.here(principal=principal_of(request), session_id=session_id)
+        return Response({"data": found})
 
 
 class Share(SessionsView):

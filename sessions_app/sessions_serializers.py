@@ -57,6 +57,17 @@ class SaidInSession(serializers.Serializer[Any]):
     events = serializers.ListField(child=serializers.DictField())
 
 
+class Watcher(serializers.Serializer[Any]):
+    user = serializers.CharField()
+    part = serializers.ChoiceField(choices=["viewer", "worker"])
+    since = serializers.DateTimeField()
+
+
+class Watchers(serializers.Serializer[Any]):
+    def get_fields(self) -> dict[str, Any]:
+        return {"data": Watcher(many=True), **super().get_fields()}
+
+
 class ShareStatus(serializers.Serializer[Any]):
     is_shared = serializers.BooleanField()
 

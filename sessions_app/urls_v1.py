@@ -20,6 +20,8 @@ urlpatterns = [
     re_path(rf"{_SESSION}/?$", sessions_api.Session.as_view()),
     re_path(rf"{_SESSION}/archive/?$", sessions_api.Archive.as_view()),
     re_path(rf"{_SESSION}/events/?$", sessions_api.Events.as_view()),
+    re_path(rf"{_SESSION}/pass/?$", sessions_api.Pass.as_view()),
+    re_path(rf"{_SESSION}/watchers/?$", sessions_api.Watchers.as_view()),
     re_path(rf"{_SESSION}/share-status/?$", sessions_api.Share.as_view()),
     re_path(rf"{_ENVIRONMENTS}/?$", sessions_api.Environments.as_view()),
     re_path(rf"{_ENVIRONMENTS}/(?P<environment>[^/\x00]+)/?$", sessions_api.Environment.as_view()),

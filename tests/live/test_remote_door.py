@@ -15,6 +15,13 @@ from tests.services.people import key_of
 pytestmark = [pytest.mark.live, pytest.mark.own_server]
 
 ORIGIN = "https://allowed.example"
+REVOKE = """
+from accounts.models import ApiKey
+from accounts.services import keys
+from realtime.core.principal import Principal
+root = Principal(id="root", role="admin")
+keys.revoke(principal=root, key_id=ApiKey.objects.get(prefix={prefix!r}).pk)
+"""
 
 
 def a_session(server, key="s", user="alice", *more):
@@ -158,3 +165,23 @@ async def test_a_path_that_is_none_of_the_protocol_is_404(serve):
             async with connect(url, proxy=None):
                 pass
         assert refused.value.response.status_code == 404
+
+
+async def test_a_pages_pass_opens_the_socket_and_ends_with_the_key_behind_it(serve):
+    server = serve()
+    session = a_session(server)
+    key = a_key(server, "operator.read")
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as page:
+        answer = await page.post(f"/v1/sessions/{session}/pass", headers=bearer(key))
+        assert answer.status_code == 204
+        (cookie,) = page.cookies.jar
+    shown = {"Cookie": f"sessionKey={cookie.value}", "Origin": server.url}
+    with pytest.raises(InvalidStatus):
+        await code(server, session, headers={**shown, "Origin": "https://evil.example"})
+    other = a_session(server, "other", "bob")
+    assert await code(server, other, headers=shown) == 4001
+    async with Viewer(server, session, headers=shown) as viewer:
+        await viewer.initialized()
+        server.run("shell", "--no-imports", "-c", REVOKE.format(prefix=key[4:12]))
+        assert (await viewer.closed())[0] == 4003
+    assert await code(server, session, headers=shown) == 4003

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from accounts.models import Account, Membership, User
-from accounts.services import tokens
+from accounts.models import Account, Membership, Pairing, User
+from accounts.services import passes, tokens
+from realtime.core.credentials import SessionTicket
 from realtime.core.principal import Principal
 from sessions_app.models import Run, Session
 from sessions_app.services import runs, workers
@@ -305,3 +308,55 @@ def test_environments_are_this_server(call: Call) -> None:
 def test_nobody_shares_a_session(call: Call, session: Session) -> None:
     shown = call("GET", f"sessions/{session.public_id}/share-status").json()
     assert shown == {"is_shared": False}
+
+
+# --- for pages ---
+
+
+def test_a_pass_is_a_cookie_for_the_sessions_socket_alone(call: Call, session: Session) -> None:
+    answer = call("POST", "sessions/s/pass")
+    assert (answer.status_code, answer.content) == (204, b"")
+    cookie = answer.cookies["sessionKey"]
+    assert cookie["path"] == f"/v1/sessions/ws/{session.public_id}"
+    assert (cookie["httponly"], cookie["samesite"], cookie["max-age"]) == (True, "Strict", 60)
+    shown = passes.at_session(credential=SessionTicket(token=cookie.value))
+    assert (shown.id, shown.via) == ("alice", "jwt")
+    assert shown.handles, "what ends the token ends the socket"
+
+
+def test_a_pass_is_given_to_who_may_see_the_session(
+    call: Call, client: Client, session: Session
+) -> None:
+    for who, status in {"root": 204, "bob": 404, "carol": 404, "": 401}.items():
+        client.cookies.clear()  # it would send the pass to every path
+        answer = call("POST", "sessions/s/pass", who)
+        assert answer.status_code == status, who
+        assert bool(answer.cookies) == (status == 204)
+
+
+def test_a_paired_browser_sees_its_sessions_and_gets_a_pass(
+    client: Client, session: Session, accounts: None
+) -> None:
+    later = timezone.now() + dt.timedelta(hours=1)
+    paired = Pairing.objects.create(
+        account=Account.objects.get(slug="default"),
+        sender_id="a" * 40,
+        channel="browser",
+        proof=True,
+        user_id="alice",
+        status=Pairing.Status.APPROVED,
+        expires_at=later,
+        approved_until=later,
+    )
+    headers = {"x-goclaw-sender-id": paired.sender_id}
+    listed = client.get("/v1/sessions", headers=headers).json()
+    assert [one["id"] for one in listed["data"]] == [session.public_id]
+    answer = client.post("/v1/sessions/s/pass", headers=headers)
+    shown = passes.at_session(credential=SessionTicket(token=answer.cookies["sessionKey"].value))
+    assert (shown.id, shown.via) == ("alice", "device")
+    assert paired.handle in shown.handles
+
+
+def test_who_watches_is_told_to_who_may_watch(call: Call, session: Session) -> None:
+    assert call("GET", "sessions/s/watchers").json() == {"data": []}
+    assert call("GET", "sessions/s/watchers", "bob").status_code == 404
