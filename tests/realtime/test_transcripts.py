@@ -14,6 +14,7 @@ A transcript is a text file, one line a step:
   ~ NAME             we ask the domain: an operation, or Authenticate
   ! CODE REASON      we close
   @ …                the shell answers: admit {principal}, pending {pairing}, reply {result},
+                     late REF {result} to what was asked before the last words,
                      fail ERROR MESSAGE, event NAME {data}, heard, turn,
                      recovered EPOCH:OFFSET [events], gap REASON [EPOCH:OFFSET]; with a number
                      numbered EPOCH:OFFSET NAME {data}
@@ -127,6 +128,9 @@ class Player:
         elif verb == "reply":
             answered, self.ref = self.ref, ""
             self.take(self.protocol.replied(answered, json.loads(rest)))
+        elif verb == "late":
+            answered, _, result = rest.partition(" ")
+            self.take(self.protocol.replied(answered, json.loads(result)))
         elif verb == "fail":
             name, _, message = rest.partition(" ")
             self.take(self.protocol.failed(self.ref, getattr(errors, name)(message)))

@@ -9,6 +9,7 @@ from realtime.core.errors import MalformedFrame
 from realtime.core.session_messages import Frame
 
 MAX_OBJECTS = 1000  # of one frame
+KEEP_ALIVE: Frame = {"type": "keep_alive"}
 
 
 def decode(text: str | bytes) -> list[Frame]:

@@ -50,6 +50,7 @@ WATCH, HOLD, READ, ASK, SAY = "watch", "hold", "read", "ask:", "say:"
 class RemoteProtocol(Protocol):
     __slots__ = (
         "_after_id",
+        "_alive",
         "_heard",
         "_held",
         "_part",
@@ -72,6 +73,7 @@ class RemoteProtocol(Protocol):
         # that was sent last, and the highest that has been heard of.
         self._seq = self._heard = 0
         self._reading = True  # until it is known where to begin
+        self._alive = False  # a `keep_alive` waits for its answer, behind what is being read
         self._work: Work | None = None  # of a worker's socket
         self._held = False  # our own `session.held` has come by: later ones are of newer workers
 
@@ -147,8 +149,16 @@ class RemoteProtocol(Protocol):
     def receive(self, frame: list[Frame]) -> Effects:
         effects: list[Effect] = [Touch()]
         for one in frame:
-            effects += self._work.says(one) if self._work is not None else self._says(one)
+            if one["type"] == "keep_alive":
+                effects += self._lives()
+            else:
+                effects += self._work.says(one) if self._work is not None else self._says(one)
         return effects
+
+    def _lives(self) -> list[Effect]:
+        """Who hears the answer has heard all that was stored when it came (3.5, 3.7)."""
+        self._alive = self._reading
+        return [] if self._reading else [Send(frames.KEEP_ALIVE)]
 
     def _says(self, frame: Frame) -> list[Effect]:
         """What a viewer says; unknown types are ignored."""
@@ -292,4 +302,4 @@ class RemoteProtocol(Protocol):
         if page["more"] or self._heard > self._seq:
             return [*told, AwaitRoom(), self._ask()]
         self._reading = False
-        return told
+        return [*told, *self._lives()] if self._alive else told
