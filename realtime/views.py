@@ -18,7 +18,8 @@ def console(request: HttpRequest) -> HttpResponse:
 @require_safe
 def sessions(request: HttpRequest) -> HttpResponse:
     """Watch and steer sessions; it speaks 002 like any other client."""
-    return render(request, "sessions.html", {"page": "sessions", "name": "Sessions"})
+    seen = {"page": "sessions", "name": "Sessions", "most": str(settings.SESSION_REPLAY_MAX)}
+    return render(request, "sessions.html", seen)
 
 
 @require_safe

@@ -47,6 +47,14 @@ export class SessionLog {
     for (const item of this.#list.querySelectorAll(".waiting")) if (item.dataset.waiting === uuid) item.remove();
   }
 
+  /** Before all that is shown. */
+  precede(text) {
+    const item = made("li");
+    item.dataset.role = "system";
+    item.append(made("p", { textContent: text }));
+    this.#list.prepend(item);
+  }
+
   /** Pieces may have been missed. */
   doubt() {
     if (!this.#live) return;

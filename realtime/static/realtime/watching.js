@@ -14,9 +14,12 @@ import { SessionRows } from "./sessionrows.js";
 const LOOK_AGAIN_MS = 10_000; // at the list, and at who is here
 const REFUSED = 4003;
 const PING_MS = 10_000; // a line that has died is noticed within twice that
+const STORED = new Set(["user", "assistant", "result", "system"]);
 const BEGINS_WORK = new Set(["user", "assistant", "stream_event", "control_request"]);
 const AT_WORK = new Set(["running", "requires_action"]);
 const STATUS = { compacting: "The agent shortens what it remembers…", retrying: "The agent's model did not answer; it is asked again…" };
+const STOPPING = "Asked to stop.";
+const PASSING = new Set([...Object.values(STATUS), STOPPING]); // what ends with the next word
 
 const $ = (id) => document.getElementById(id);
 const tell = (text) => ($("notice").textContent = text);
@@ -39,6 +42,7 @@ let client = null;
 let current = "";
 let working = false;
 let renewed = false; // the token, since the line was ready last
+let replayed = 0; // events, until all that was stored is told; then null
 let toldAt = 0; // by the socket, or by the person
 let asked = 0; // questions on the screen
 
@@ -116,6 +120,7 @@ function open(id) {
   close();
   current = id;
   renewed = false;
+  replayed = 0;
   history.replaceState(null, "", `#${encodeURIComponent(id)}`);
   rows.mark(id);
   $("chat").hidden = $("composer").hidden = false;
@@ -172,6 +177,8 @@ function stateChanged({ state, error, code }) {
   $("measure").hidden = state !== "ready";
   if (state === "ready") {
     renewed = false;
+    if (replayed >= $("chat").dataset.most) log.precede(`Here are the newest ${replayed} events; earlier ones are not shown.`);
+    replayed = null;
     line.name(who || "Connected");
     questions.delivered();
     rows.soon();
@@ -190,6 +197,7 @@ function stateChanged({ state, error, code }) {
 function heard(frame) {
   const { type } = frame;
   toldAt = Date.now();
+  if (replayed !== null && STORED.has(type)) replayed += 1;
   if (BEGINS_WORK.has(type)) work(true);
   if (type === "result") work(false);
   if (type === "result" || type === "session_status") rows.soon();
@@ -199,7 +207,7 @@ function heard(frame) {
   else if (type === "session_status") work(AT_WORK.has(frame.status));
   else log.hear(frame);
   if (type === "system" && frame.subtype === "status") tell(STATUS[frame.status] ?? "");
-  else if (type === "stream_event" || type === "result") tell("");
+  else if ((type === "stream_event" || type === "result") && PASSING.has($("notice").textContent)) tell("");
 }
 
 /** What the server did not take, by the name that we gave it. */
@@ -286,10 +294,10 @@ function say() {
 }
 
 async function interrupt() {
-  tell("Stopping…");
+  tell("");
   try {
     await client.sendControlRequest({ subtype: "interrupt" });
-    if (working) tell("Asked to stop.");
+    if (working) tell(STOPPING);
   } catch ({ message }) {
     tell(message);
   }
