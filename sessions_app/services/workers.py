@@ -42,6 +42,8 @@ KINDS = {
 
 def holder(session: Session) -> str:
     """The process that has the socket of the session's worker; "" without one."""
+    if not session.worker:
+        return ""
     sockets = Presence.objects.filter(pk=session.worker, node__in=nodes.live())
     return sockets.values_list("node", flat=True).first() or ""
 
