@@ -130,7 +130,9 @@ def say(
             _answer(session, principal, frame["response"])
         case _ if not event_uuid or not session.events.filter(uuid=event_uuid).exists():
             after = _keep(session, run, principal, frame, event_uuid)
-    return {"after": after, "run": template(_run(session), session)}
+    if frame["type"] == "result":
+        run = _run(session)
+    return {"after": after, "run": template(run, session)}
 
 
 def sweep() -> int:
