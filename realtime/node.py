@@ -36,7 +36,7 @@ from realtime.runs import Runs
 from realtime.seen import Seen
 from realtime.showing import Showing
 from realtime.threads import housekeeping
-from sessions_app.services import media, nodes, presence, workers
+from sessions_app.services import control, media, nodes, presence, workers
 from sessions_app.services import runs as records
 
 logger = structlog.get_logger("gateway")
@@ -271,6 +271,7 @@ class Node:
         await housekeeping(agent_secrets.end_overlaps)
         await housekeeping(nodes.sweep)
         await housekeeping(media.sweep)
+        await housekeeping(control.forget)
 
     async def _repeat(
         self, name: str, work: Callable[[], Awaitable[None]], wait: Callable[[], Awaitable[None]]

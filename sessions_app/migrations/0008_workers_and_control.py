@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
                 ),
                 ("response", models.JSONField(blank=True, default=dict)),
                 ("decided_by", models.CharField(blank=True, default="", max_length=255)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True, db_index=True)),
                 ("decided_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "session",

@@ -5,11 +5,13 @@ Answered once for each request id: who asks again, on whichever process, gets th
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from accounts.services import scopes
 from realtime.core.principal import Principal
@@ -23,6 +25,7 @@ Frame = dict[str, Any]
 
 READING = {"initialize", "mcp_status"}  # what somebody may ask who only reads
 MODEL_LENGTH = 255
+KEEP = dt.timedelta(days=7)  # how long an answer is given again
 
 
 @transaction.atomic
@@ -83,6 +86,14 @@ def cancel(*, principal: Principal, session_id: str, request_id: str) -> dict[st
         told = {"type": "control_cancel_request", "request_id": request_id}
         requests.tell_worker(session, requests.stamped(session, told))
     return {}
+
+
+def forget() -> int:
+    """Delete what viewers asked long ago, of which nobody waits for an answer; how many."""
+    old = ControlRequest.objects.filter(
+        asker=ControlRequest.Asker.VIEWER, created_at__lt=Now() - KEEP
+    )
+    return old.exclude(status=ControlRequest.Status.PENDING).delete()[0]
 
 
 def _again(row: ControlRequest, request: Frame, connection: str) -> dict[str, Any]:

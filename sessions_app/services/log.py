@@ -20,7 +20,7 @@ from sessions_app.services import session_frames
 LARGEST_TOLD = 64 * 1024
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def append(
     session: Session,
     *,

@@ -17,6 +17,8 @@ STAMPS = ("uuid", "session_id", "created_at")  # what we say ourselves, whoever 
 def stored(event: SessionEvent, session: Session) -> Frame:
     """The frame of a stored event: what was said in 002 as it was said, the rest in its shapes."""
     said = event.data.get("frame") or SHAPES[Kind(event.kind)](event)
+    if "message" in said:  # which not every client writes
+        said = {"parent_tool_use_id": None, **said}
     return said | {
         "uuid": event.uuid,
         "session_id": session.public_id,

@@ -42,6 +42,8 @@ KINDS = {
 
 def holder(session: Session) -> str:
     """The process that has the socket of the session's worker; "" without one."""
+    if not session.worker:
+        return ""
     sockets = Presence.objects.filter(pk=session.worker, node__in=nodes.live())
     return sockets.values_list("node", flat=True).first() or ""
 
@@ -128,7 +130,9 @@ def say(
             _answer(session, principal, frame["response"])
         case _ if not event_uuid or not session.events.filter(uuid=event_uuid).exists():
             after = _keep(session, run, principal, frame, event_uuid)
-    return {"after": after, "run": template(_run(session), session)}
+    if frame["type"] == "result":
+        run = _run(session)
+    return {"after": after, "run": template(run, session)}
 
 
 def sweep() -> int:

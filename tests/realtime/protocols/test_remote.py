@@ -139,13 +139,13 @@ class Log:
     def __init__(self) -> None:
         self.viewer = a_viewer()
         self.last = 0
-        self.asked: list[ReadEvents] = []
+        self.asked: list[tuple[ReadEvents, int]] = []  # each with what was there to be read
         self.shown: list[int] = []
 
     def take(self, effects: Any) -> None:
         for effect in effects:
             if isinstance(effect, Ask):
-                self.asked.append(effect.operation)  # type: ignore[arg-type]
+                self.asked.append((effect.operation, self.last))  # type: ignore[arg-type]
             elif isinstance(effect, Send | SendText):
                 frame = effect.frame if isinstance(effect, Send) else json.loads(effect.text)
                 self.shown.append(int(frame["uuid"][1:]))  # type: ignore[index]
@@ -154,14 +154,12 @@ class Log:
         self.take(self.viewer.deliver(logged(seq)))
 
     def answer(self) -> None:
-        asked = self.asked.pop(0)
-        last = min(asked.after_seq + 3, self.last)
+        asked, there = self.asked.pop(0)
+        last = max(asked.after_seq, min(asked.after_seq + 3, there))
         page = [
             [n, {"type": "user", "uuid": f"u{n}"}] for n in range(asked.after_seq + 1, last + 1)
         ]
-        self.take(
-            self.viewer.replied("read", {"events": page, "to": last, "more": last < self.last})
-        )
+        self.take(self.viewer.replied("read", {"events": page, "to": last, "more": last < there}))
 
 
 @given(st.lists(st.tuples(st.sampled_from(["say", "hear", "answer", "resync"]), st.integers(0, 9))))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from realtime.core import addresses
 from realtime.core.errors import InvalidParams, NotFound, NotOwner, RoleTooLow
@@ -13,7 +15,7 @@ from realtime.core.principal import Principal
 from sessions_app.models import ControlRequest, Run, Session
 from sessions_app.services import control, presence, workers
 from sessions_app.services.sent import Sent
-from tests.sessions_app.worker import WORKER, hold
+from tests.sessions_app.worker import WORKER, hold, question, says
 
 Say = Callable[..., Sent]
 
@@ -216,3 +218,16 @@ def test_who_only_reads_may_initialize_and_no_more(session: Session) -> None:
     assert ask(reader, subtype="initialize")
     with pytest.raises(RoleTooLow):
         ask(reader, "c-2", subtype="interrupt")
+
+
+def test_answers_are_forgotten_after_a_week_and_questions_are_not(
+    alice: Principal, worker: Principal, session: Session, node: str
+) -> None:
+    hold(worker, node)
+    says(worker, question())
+    ask(alice)
+    ask(alice, "c-2", subtype="get_settings")
+    assert control.forget() == 0
+    ControlRequest.objects.update(created_at=timezone.now() - dt.timedelta(days=8))
+    assert control.forget() == 1
+    assert set(ControlRequest.objects.values_list("request_id", flat=True)) == {"c-2", "q-1"}

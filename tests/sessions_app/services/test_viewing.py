@@ -106,6 +106,7 @@ def test_what_is_said_is_stored_as_it_was_said_and_once(
     assert [(seq, one["message"]["content"], one["extra"]) for seq, one in shown] == [
         (3, blocks, 1)
     ]
+    assert shown[0][1]["parent_tool_use_id"] is None
 
 
 def test_a_word_that_cancels_in_001_is_a_word_in_002(

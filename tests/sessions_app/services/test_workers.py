@@ -195,13 +195,16 @@ def test_a_worker_begins_behind_the_last_turn_or_what_it_has_seen(
 
 
 def test_a_turn_goes_on_when_its_worker_is_back_in_time(
-    held: Session, say: Say, worker: Principal, node: str
+    held: Session, say: Say, worker: Principal, node: str, dead_node: str
 ) -> None:
     sent = say("do it")
     workers.released(connection=WORKER)
     presence.depart(connection=WORKER)
     assert workers.sweep() == 0
-    assert runs.fail_orphans() == runs.fail_strays(node=node, active=[]) == 0
+    age(Run, started_at=True)
+    assert runs.fail_strays(node=node, active=[]) == 0
+    Run.objects.update(node=dead_node)
+    assert runs.fail_orphans() == 0
     assert say("more").outcome == "injected"
     assert hold(worker, node, "w-2")["run"]["runId"] == sent.run_id
     age(Session, worker_left_at=True)
