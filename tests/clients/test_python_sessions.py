@@ -208,6 +208,14 @@ async def test_reconnect_dials_anew_also_while_it_waits(session_server):
         await viewer.connected(3)
 
 
+async def test_it_can_be_closed_while_it_waits(session_server):
+    session_server.refuse = 503
+    viewer = Viewer(session_server, timing=Timing(first_delay_s=60, jitter=0))
+    async with asyncio.timeout(5), viewer.watching():
+        await until(lambda: viewer.of(Lost))
+    assert session_server.attempts == 1
+
+
 async def test_what_was_missed_comes_once_and_it_is_said_how_much(session_server):
     viewer = Viewer(session_server)
     async with viewer.watching():

@@ -163,7 +163,8 @@ class Connection:
             self._nudged.clear()
             self._talk.lost(loss, delay_s)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._nudged.wait(), delay_s)
+                async with asyncio.timeout(delay_s):
+                    await self._nudged.wait()
 
     async def send(self, text: str) -> bool:
         """False when there is no open connection; nothing is kept for later."""
@@ -200,7 +201,8 @@ class Connection:
     async def close(self) -> None:
         """Close with 1000; `run` then returns, or is to be cancelled where it dials or waits."""
         self._closing = True
-        await self.leave()
+        if self._socket is not None:
+            await self._socket.close()
 
     # --- one connection ---
 
