@@ -206,6 +206,9 @@ test("what is asked and settled while the open ones are looked up stays as it is
   await it.socket.deliver({ type: "control_cancel_request", request_id: "q1" });
   await it.open(QUESTION);
   assert.deepEqual(it.heard("message").map(({ request_id: id }) => id), ["new", "q1"]);
+  await it.away();
+  await it.open(QUESTION);
+  assert.deepEqual(it.heard("message").at(-1), QUESTION, "it was asked anew");
 });
 
 test("an answer that was lost on the way is given again while the question is open", async () => {
@@ -220,14 +223,18 @@ test("an answer that was lost on the way is given again while the question is op
   await it.open();
   assert.deepEqual(it.sent("control_response"), []);
   assert.equal(it.heard("message").length, 1);
+  await it.socket.deliver(QUESTION);
+  assert.equal(it.heard("message").length, 2, "a new question, for the old one is settled");
 });
 
 test("an answer given offline goes out when the question is still open", async () => {
   await it.ready();
   await it.socket.deliver(QUESTION);
   await it.socket.drop();
+  await it.dialledAgain();
   it.client.answer("q1", ALLOW);
-  await it.back();
+  assert.deepEqual(it.sent("control_response"), []);
+  await it.alive();
   assert.deepEqual(it.sent("control_response"), []);
   await it.open(QUESTION);
   assert.deepEqual(it.sent("control_response"), [ANSWER]);
