@@ -73,7 +73,7 @@ class RemoteProtocol(Protocol):
         # that was sent last, and the highest that has been heard of.
         self._seq = self._heard = 0
         self._reading = True  # until it is known where to begin
-        self._alive = False  # a `keep_alive` waits for its answer, behind what is being read
+        self._alive = 0  # how many `keep_alive` wait for an answer, behind what is being read
         self._work: Work | None = None  # of a worker's socket
         self._held = False  # our own `session.held` has come by: later ones are of newer workers
 
@@ -157,8 +157,10 @@ class RemoteProtocol(Protocol):
 
     def _lives(self) -> list[Effect]:
         """Who hears the answer has heard all that was stored when it came (3.5, 3.7)."""
-        self._alive = self._reading
-        return [] if self._reading else [Send(frames.KEEP_ALIVE)]
+        if not self._reading:
+            return [Send(frames.KEEP_ALIVE)]
+        self._alive += 1
+        return []
 
     def _says(self, frame: Frame) -> list[Effect]:
         """What a viewer says; unknown types are ignored."""
@@ -302,4 +304,5 @@ class RemoteProtocol(Protocol):
         if page["more"] or self._heard > self._seq:
             return [*told, AwaitRoom(), self._ask()]
         self._reading = False
-        return [*told, *self._lives()] if self._alive else told
+        answers, self._alive = [Send(frames.KEEP_ALIVE)] * self._alive, 0
+        return [*told, *answers]

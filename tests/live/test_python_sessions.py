@@ -1,0 +1,211 @@
+"""The Python session client and worker on a real server, each on a line that fails.
+
+Source: PROTOCOLS.md 3.7, 3.8, 3.9.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from tests.live.viewer import Viewer
+from tests.services import FaultProxy
+from tests.services.people import key_of
+from trunkline_client import Connected, Lost, Resumed, SessionClient, SessionWorker, Timing, Turn
+
+pytestmark = [pytest.mark.live, pytest.mark.own_server, pytest.mark.timeout(240)]
+
+ALICE = key_of("alice")
+QUICK = Timing(
+    open_timeout_s=1,
+    ping_every_s=0.3,
+    pong_within_s=0.3,
+    close_timeout_s=0.2,
+    first_delay_s=0.02,
+    longest_delay_s=0.2,
+)
+HOW: dict[str, Any] = {"timing": QUICK, "max_retries": None, "options": {"proxy": None}}
+WITHIN_S = 30.0
+RECONNECTS = 50
+STORED = {"user", "assistant", "result", "system"}
+ALLOW = {"behavior": "allow", "updatedInput": {}}
+
+
+def a_session(server: Any) -> str:
+    made = server.run("create_session", "s", "--user", "alice", "--json")
+    return json.loads(made)["id"]
+
+
+def a_key(server: Any) -> str:
+    scopes = ["--scopes", "sessions.work", "--json"]
+    return json.loads(server.run("create_api_key", "w", "--user", "alice", *scopes))["key"]
+
+
+async def echo(turn: Turn) -> str:
+    for word in turn.text.split():
+        await turn.stream(word)
+    await turn.say(turn.text)
+    return turn.text
+
+
+class Watching:
+    """A client, and what it told."""
+
+    def __init__(self, client: SessionClient) -> None:
+        self.client = client
+        self.told: list[Any] = []
+        self._arrived = asyncio.Condition()
+
+    async def read(self) -> None:
+        async for event in self.client:
+            async with self._arrived:
+                self.told.append(event)
+                self._arrived.notify_all()
+
+    def of(self, kind: type) -> list[Any]:
+        return [one for one in self.told if isinstance(one, kind)]
+
+    @property
+    def stored(self) -> list[str]:
+        return [frame["uuid"] for frame in self.of(dict) if frame["type"] in STORED]
+
+    def results(self) -> list[str]:
+        return [frame["result"] for frame in self.of(dict) if frame["type"] == "result"]
+
+    async def until(self, condition: Callable[[], Any]) -> Any:
+        async with self._arrived, asyncio.timeout(WITHIN_S):
+            await self._arrived.wait_for(condition)
+        return condition()
+
+
+@asynccontextmanager
+async def watching(session: str, port: int, **options: Any):
+    client = SessionClient(f"ws://127.0.0.1:{port}", session, ALICE, **{**HOW, **options})
+    watching = Watching(client)
+    async with client:
+        reading = asyncio.create_task(watching.read())
+        await watching.until(lambda: watching.of(Connected))
+        yield watching
+    await asyncio.wait_for(reading, WITHIN_S)
+
+
+@asynccontextmanager
+async def working(session: str, port: int, key: str, turn: Any = echo):
+    worker = SessionWorker(f"ws://127.0.0.1:{port}", session, key, turn=turn, **HOW)
+    task = asyncio.create_task(worker.run())
+    try:
+        # What it says is stored: it serves the session.
+        await asyncio.wait_for(worker.say({"type": "system", "subtype": "init"}), WITHIN_S)
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def failing(line: FaultProxy, number: int, watched: Watching):
+    """What happens here happens while the line is not as it should be."""
+    lost = len(watched.of(Lost))
+    match number % 5:
+        case 0:
+            line.mode = "blackhole"  # it stalls until the client has noticed
+        case 1:
+            line.half_close()
+        case _:
+            line.mode = "rst"
+    yield
+    if line.mode == "blackhole":
+        await watched.until(lambda: len(watched.of(Lost)) > lost)
+    line.mode = "pass"
+    await watched.until(lambda: len(watched.of(Resumed)) > number)
+
+
+async def the_log(server: Any, session: str) -> list[str]:
+    async with Viewer(server, session, ALICE, replay="true") as late:
+        await late.send({"type": "keep_alive"})
+        await late.of("keep_alive")
+        return late.stored
+
+
+async def test_after_fifty_reconnects_nothing_is_lost_and_nothing_came_twice(serve):
+    server = serve()
+    session = a_session(server)
+    said = [f"u-{number}" for number in range(RECONNECTS)]
+    with FaultProxy("127.0.0.1", server.port) as line:
+        async with (
+            working(session, server.port, a_key(server)),
+            watching(session, line.port) as viewer,
+        ):
+            await viewer.client.send_message("begin", event_id="u-begin")
+            saying = []
+            for number, uuid in enumerate(said):
+                async with failing(line, number, viewer):
+                    saying.append(
+                        asyncio.create_task(viewer.client.send_message(uuid, event_id=uuid))
+                    )
+            await asyncio.wait_for(asyncio.gather(*saying), WITHIN_S)
+            await viewer.client.send_message("the end", event_id="u-end")
+            await viewer.until(lambda: "the end" in " ".join(viewer.results()))
+            log = await the_log(server, session)
+            await viewer.until(lambda: len(viewer.stored) >= len(log))
+    assert viewer.stored == log
+    assert [uuid for uuid in log if uuid in said] == said
+    resumed = viewer.of(Resumed)
+    assert len(resumed) >= RECONNECTS
+    assert all(one.recovered for one in resumed)
+
+
+async def test_a_worker_whose_line_is_cut_answers_everything_once(serve):
+    server = serve()
+    session = a_session(server)
+    with FaultProxy("127.0.0.1", server.port) as line:
+        async with (
+            working(session, line.port, a_key(server)),
+            watching(session, server.port) as viewer,
+        ):
+            for number in range(20):
+                line.mode = "rst" if number % 2 else "pass"
+                await viewer.client.send_message(f"m{number}", event_id=f"u-{number}")
+                line.mode = "pass"
+                await viewer.until(lambda number=number: f"m{number}" in viewer.results())
+            answers = [
+                frame["message"]["content"][0]["text"]
+                for frame in viewer.of(dict)
+                if frame["type"] == "assistant"
+            ]
+            assert answers == viewer.results() == [f"m{number}" for number in range(20)]
+
+
+async def test_a_question_waits_through_lost_lines_of_the_worker_and_the_viewer(serve):
+    server = serve()
+    session = a_session(server)
+
+    async def careful(turn: Turn) -> str:
+        decision = await turn.ask("Bash", {"command": turn.text})
+        return str(decision["behavior"])
+
+    with FaultProxy("127.0.0.1", server.port) as line:
+        async with (
+            working(session, line.port, a_key(server), careful),
+            watching(session, line.port) as viewer,
+        ):
+            await viewer.client.send_message("ls")
+
+            def questions() -> list[str]:
+                return [f["request_id"] for f in viewer.of(dict) if f["type"] == "control_request"]
+
+            (question,) = await viewer.until(questions)
+            line.mode = "rst"
+            await viewer.until(lambda: viewer.of(Lost))
+            await viewer.client.answer(question, ALLOW)
+            line.mode = "pass"
+            await viewer.until(lambda: viewer.results() == ["allow"])
+            assert questions() == [question]
+            refused = await viewer.client.send_control_request("interrupt")
+            assert refused == {}
