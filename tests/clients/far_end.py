@@ -177,6 +177,7 @@ class SessionServer(EdgeServer):
     def __init__(self) -> None:
         super().__init__()
         self.open_questions: list[dict] = []
+        self.looked = 0  # how often they were asked for
         self.replays: list[list[dict]] = []  # of each visit, in turn
 
     async def greet(self, visit: Visit) -> None:
@@ -187,6 +188,7 @@ class SessionServer(EdgeServer):
         if frame.get("request", {}).get("subtype") == "initialize":
             pending = {"pending_permission_requests": self.open_questions}
             await visit.say(response(frame["request_id"], pending))
+            self.looked += 1
         await super().heard(visit, frame)
 
 

@@ -332,6 +332,9 @@ async def test_a_question_is_told_once_and_its_end_also_when_that_was_missed(ses
         settled = {"type": "control_cancel_request", "request_id": "q1"}
         await until(lambda: settled in viewer.told)
         assert viewer.told.count(QUESTION) == 1
+        again = await session_server.visit(1)
+        await again.say(QUESTION, settled, QUESTION)
+        await until(lambda: viewer.told[-3:] == [QUESTION, settled, QUESTION])
 
 
 async def test_an_answer_is_given_again_while_its_question_is_open(session_server):
@@ -346,7 +349,13 @@ async def test_an_answer_is_given_again_while_its_question_is_open(session_serve
         await session_server.drop()
         again = await session_server.visit(1)
         await until(lambda: answer in again.frames)
+        await again.say(QUESTION)
         session_server.open_questions = []
         await session_server.drop()
         await viewer.connected(3)
-        assert answer not in session_server.visits[2].frames
+        third = await session_server.visit(2)
+        await until(lambda: session_server.looked == 3)
+        await third.say(QUESTION)
+        await until(lambda: viewer.told[-1] == QUESTION)
+        assert viewer.told.count(QUESTION) == 2
+        assert answer not in third.frames

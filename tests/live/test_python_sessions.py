@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import sys
 from collections.abc import Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from tests.live.viewer import Viewer
 from tests.services import FaultProxy
+from tests.services.gateway import ROOT, clean_environment
 from tests.services.people import key_of
 from trunkline_client import Connected, Lost, Resumed, SessionClient, SessionWorker, Timing, Turn
 
@@ -34,6 +37,8 @@ WITHIN_S = 30.0
 RECONNECTS = 50
 STORED = {"user", "assistant", "result", "system"}
 ALLOW = {"behavior": "allow", "updatedInput": {}}
+PACKAGE = ROOT / "clients" / "python"
+SNIPPETS = re.findall(r"```python\n(.*?)```", (PACKAGE / "README.md").read_text(), re.DOTALL)
 
 
 def a_session(server: Any) -> str:
@@ -209,3 +214,60 @@ async def test_a_question_waits_through_lost_lines_of_the_worker_and_the_viewer(
             assert questions() == [question]
             refused = await viewer.client.send_control_request("interrupt")
             assert refused == {}
+
+
+async def test_what_the_readme_says_watches_and_works(serve, monkeypatch, capsys):
+    server = serve()
+    session = a_session(server)
+    viewing, serving = {"__name__": "readme"}, {"__name__": "readme"}
+    exec(SNIPPETS[-2], viewing)
+    exec(SNIPPETS[-1], serving)
+    monkeypatch.setenv("TRUNKLINE_KEY", a_key(server))
+    worker = serving["worker"](server.url, session)
+    running = [asyncio.create_task(worker.run())]
+    await asyncio.wait_for(worker.say({"type": "system", "subtype": "init"}), WITHIN_S)
+    monkeypatch.setenv("TRUNKLINE_KEY", ALICE)
+    running.append(asyncio.create_task(viewing["main"](server.url, session)))
+    printed = ""
+    async with asyncio.timeout(WITHIN_S):
+        while "allow: hello" not in printed:
+            await asyncio.sleep(0.01)
+            printed += capsys.readouterr().out
+    for task in running:
+        task.cancel()
+    ends = await asyncio.gather(*running, return_exceptions=True)
+    assert [type(end) for end in ends] == [asyncio.CancelledError] * 2
+
+
+async def test_the_example_serves_a_session_and_asks_before_it_runs_something(serve, tmp_path):
+    server = serve()
+    session, key = a_session(server), a_key(server)
+    program = str(PACKAGE / "examples" / "session_worker.py")
+    environment = clean_environment({"TRUNKLINE_KEY": key, "PYTHONPATH": str(PACKAGE)})
+    with (tmp_path / "log").open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, program, server.url, session, env=environment, stderr=file
+        )
+        try:
+            async with watching(session, server.port) as viewer:
+                await viewer.client.send_message("hello")
+                # The session's own agent answers until the worker is there.
+                await viewer.until(viewer.results)
+                while viewer.results()[-1] != "you said: hello":
+                    seen = len(viewer.results())
+                    await viewer.client.send_message("hello")
+                    await viewer.until(lambda seen=seen: len(viewer.results()) > seen)
+                await viewer.client.send_message("run ls")
+
+                def question() -> Any:
+                    asked = [f for f in viewer.of(dict) if f["type"] == "control_request"]
+                    return asked and asked[0]
+
+                asked = await viewer.until(question)
+                assert asked["request"]["input"] == {"command": "ls"}
+                await viewer.client.answer(asked["request_id"], {"behavior": "deny"})
+                await viewer.until(lambda: viewer.results()[-1] == "then not")
+        finally:
+            process.kill()
+            await process.wait()
+    assert key not in (tmp_path / "log").read_text()
