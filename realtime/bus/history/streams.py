@@ -40,6 +40,7 @@ from realtime.core.history import AWAY, EPOCH, Gap, Position, Recovered
 logger = structlog.get_logger("gateway")
 
 REIGN_KEY = "gw.history"
+USED_KEY, SIZES_KEY = f"{REIGN_KEY}.used", f"{REIGN_KEY}.sizes"
 RETRY_S = 0.5
 BATCH = 256  # messages in one exchange with Redis
 BATCH_BYTES = 1024 * 1024
@@ -250,10 +251,11 @@ class Streams:
         self, step: _Step, address: Address, *last: str | bytes | int, once: str = ""
     ) -> Command:
         name, bounds = address.group(), self._bounds
-        given: tuple[str | bytes | int, ...] = (new_epoch(), _ms(bounds.ttl_s), _ms(bounds.epoch_s))
+        given: tuple[str | bytes | int, ...]
+        given = (new_epoch(), _ms(bounds.ttl_s), _ms(bounds.epoch_s), bounds.total_bytes)
         if step == "append":
             given = (*given, bounds.size, bounds.max_bytes)
-        keys: tuple[str, ...] = (*_keys(name), REIGN_KEY)
+        keys: tuple[str, ...] = (*_keys(name), REIGN_KEY, USED_KEY, SIZES_KEY)
         if once:
             keys, last = (*keys, self._once.redis_key(once)), (*last, STANDS_MS)
         return ("EVALSHA", self._digests[step], len(keys), *keys, *given, *last)

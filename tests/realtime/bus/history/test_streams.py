@@ -185,6 +185,34 @@ async def test_what_redis_keeps_of_an_address_is_bounded(fleet, redis):
     assert all(redis.pttl(name) > 0 for name in redis.keys("gw.history.*"))
 
 
+async def test_what_redis_keeps_of_all_addresses_is_bounded(fleet, redis):
+    hub = await fleet(total_bytes=20_000)
+    places = [addresses.topic("nexus:a", str(number)) for number in range(20)]
+    first = (await hub.since(places[0], None)).position
+    for place in places:
+        last = (await hub.since(place, None)).position
+        await hub.append(place, Event("said", {"text": "x" * 3000}))
+        kept = [redis.memory_usage(key, samples=0) for key in redis.keys("*.said")]
+        assert sum(kept) < 25_000
+        assert int(redis.hget(streams.SIZES_KEY, "total")) <= 20_000
+    assert (await hub.since(places[0], first)).reason == EPOCH, "the oldest went, and its epoch"
+    outcome = await hub.since(places[-1], last)
+    assert len(outcome.events) == 1, "the newest is there"
+    sizes = {key: int(size) for key, size in redis.hgetall(streams.SIZES_KEY).items()}
+    assert sizes.pop(b"total") == sum(sizes.values())
+    assert set(redis.zrange(streams.USED_KEY, 0, -1)) == set(sizes)
+
+
+async def test_a_book_that_redis_has_lost_half_of_is_begun_again(fleet, redis):
+    hub = await fleet(total_bytes=20_000)
+    await hub.since(TEAM, None)
+    redis.hset(streams.SIZES_KEY, "total", 1_000_000)
+    before = await hub.append(TEAM, Event("said", {"text": "a"}))
+    assert int(redis.hget(streams.SIZES_KEY, "total")) < 2000
+    await hub.append(TEAM, Event("said", {"text": "b"}))
+    assert isinstance(await hub.since(TEAM, before), Recovered)
+
+
 async def test_what_is_too_old_is_a_gap(fleet):
     hub = await fleet(ttl_s=0.2)
     here = (await hub.since(TEAM, None)).position
