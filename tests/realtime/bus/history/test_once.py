@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from realtime.bus import follow
-from realtime.bus.history import once, streams
+from realtime.bus.history import commands, once
 from realtime.bus.history.keeping import Bounds, Nothing
 from realtime.bus.history.memory import Memory
 from realtime.bus.hub import Hub
@@ -121,7 +121,7 @@ async def test_what_was_said_without_a_number_is_not_heard_again_with_one(fleet,
 
 async def test_who_waits_for_its_number_learns_that_it_has_none(fleet, redis):
     hub, placed = await fleet(), []
-    redis.set(f"{streams.REIGN_KEY}.once.key of a", "")
+    redis.set(f"{commands.REIGN_KEY}.once.key of a", "")
     hub.record(TEAM, Event("said", {"text": "a"}), placed.append, once="key of a")
     await until(lambda: placed)
     assert placed == [None]
@@ -132,7 +132,7 @@ async def test_a_key_stands_longer_than_an_announcement_and_then_leaves_nothing(
     heard = await listener(hub)
     say(hub, "a")
     await until(lambda: heard)
-    left_ms = redis.pttl(f"{streams.REIGN_KEY}.once.key of a")
+    left_ms = redis.pttl(f"{commands.REIGN_KEY}.once.key of a")
     assert follow.KEEP.total_seconds() * 1000 < left_ms <= once.STANDS_MS
 
 
