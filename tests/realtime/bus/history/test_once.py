@@ -12,6 +12,7 @@ from realtime.bus.hub import Hub
 from realtime.core import addresses
 from realtime.core.events import RESYNC, Event
 from tests.doubles import until
+from tests.realtime.bus.history.conftest import returns
 
 pytestmark = pytest.mark.redis
 
@@ -88,13 +89,13 @@ async def test_with_redis_away_each_says_it_to_its_own_and_nobody_numbers_it_lat
 ):
     here, there = await fleet(), await fleet()
     near, far = await listener(here), await listener(there)
+    back = returns(here, there)
     redis_service.kill()
     say(here, "a")
     await until(lambda: near, 10)
     assert near == [("a", None)]
     redis_service.restart()
-    await until(lambda: here.history.up and there.history.up, 15)
-    await until(lambda: here.connected and there.connected, 15)
+    await until(back, 15)
     say(there, "a")  # it was stopped all the time
     await until(lambda: far)
     place = await there.append(TEAM, Event("said", {"text": "b"}))

@@ -25,7 +25,7 @@ from realtime.core.history import (
     Recovered,
 )
 from tests.doubles import until
-from tests.realtime.bus.history.conftest import a_hub
+from tests.realtime.bus.history.conftest import a_hub, returns
 
 pytestmark = pytest.mark.redis
 
@@ -312,12 +312,13 @@ async def test_redis_restarted_empty_is_one_explicit_gap_and_life_goes_on(fleet,
     say(here, "a", "b")
     await until(lambda: one.heard == two.heard == ["a", "b"])
     await two.go()
+    back = returns(here, there)
     redis_service.kill()
     say(here, "during")
     await until(lambda: one.heard == ["a", "b", "during"], 10)
     assert await here.since(TEAM, one.last) == Gap(AWAY)
     redis_service.restart()
-    await until(lambda: here.history.up and there.history.up and here.connected, 15)
+    await until(back, 15)
     outcome = await two.come()
     assert isinstance(outcome, Gap)
     assert outcome.reason == EPOCH
