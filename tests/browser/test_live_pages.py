@@ -235,6 +235,16 @@ async def test_who_is_not_let_in_reads_why_and_may_try_again(
     assert PASSWORD not in kept and "eyJ" not in kept
 
 
+async def test_a_key_is_a_way_into_a_group_with_the_space_that_was_copied_with_it(
+    house: House, new_context: NewContext
+) -> None:
+    live = await Live.arrive(await new_context(), f"{house.url}/groups/")
+    await live.page.get_by_label("Group", exact=True).fill("team")
+    await live.page.locator("#client").fill("keyring")
+    await live.show(f" {house.key('bob')} ")
+    await expect(live.state).to_have_text("keyring in team")
+
+
 TIME_FLIES = """
 const real = Date.now;
 globalThis.late = 0;
