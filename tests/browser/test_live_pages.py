@@ -146,6 +146,10 @@ async def test_the_chart_of_telemetry_moves_as_numbers_are_published(
     await expect(now).to_have_text("10")
     await expect(words).to_contain_text("disk.free: lowest 10, highest 20, 2 values")
 
+    await alice.publish("telemetry", {"bytes": 12_000_000_000})
+    await alice.page.get_by_label("Field").select_option("bytes")
+    await expect(alice.page.locator("#chart text")).to_have_text(["10.8B", "12B", "13.2B"])
+
 
 async def test_what_fits_a_filter_is_heard_until_the_subscription_ends(
     house: House, new_context: NewContext
