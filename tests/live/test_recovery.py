@@ -195,8 +195,8 @@ async def test_all_in_order_or_one_gap_whatever_happens(serve, redis_service, to
         staying[TopicFollower(token_of(here, name))] = place
         staying[GroupFollower("alice", name)] = place
     commuters = [
-        TopicFollower(token_of(here, "tram"), commutes=True),
-        GroupFollower("alice", "tram", commutes=True),
+        TopicFollower(token_of(here, "tram")),
+        GroupFollower("alice", "tram"),
     ]
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
