@@ -42,8 +42,8 @@ class Memberships:
         await self._hub.join(address, self._member)
 
     async def recover(self, effect: Recover, replay: Replay, peer: Peer) -> bool:
-        """Join, `replay` what was missed and then what was said meanwhile, as fast as the peer
-        reads; from there on what is live comes by itself.
+        """Join, `replay` what was missed and what is said meanwhile as fast as the peer reads, then
+        let come what is live.
 
         False when the peer reads too slowly, or too much has been said meanwhile.
         """

@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -32,6 +32,7 @@ from realtime.core.errors import ClientIdInUse
 from realtime.core.events import Event
 from realtime.dispatch import Dispatch
 from realtime.dispatcher import POLL_EMBEDDED_S, POLL_S, Dispatcher
+from realtime.models import Said
 from realtime.runs import Runs
 from realtime.seen import Seen
 from realtime.showing import Showing
@@ -83,6 +84,8 @@ class Node:
         self.hub.heard = self._cursor.has
         await housekeeping(nodes.renew, **self._lease())
         await self.hub.start()
+        for _, once, said in await housekeeping(follow.recorded):
+            self._say(once, said)
         self.hub.join_here(addresses.node(self.id), self._told)
         await self.hub.join(addresses.everyone(addresses.SYSTEM), _ignore)  # resyncs of others
         await self.hub.join(addresses.nodes(), self._told)
@@ -185,12 +188,7 @@ class Node:
             gaps = list(self._cursor.gaps)
             heard = await housekeeping(follow.unheard, self._cursor.high, gaps, self.hub.hears)
             for number, (announcement, once, said) in enumerate(heard, 1):
-                for targets, some in said:
-                    for event in some:
-                        if once:
-                            self.hub.record(targets[0], event, once=once)
-                        else:
-                            self.hub.deliver(targets, event)
+                self._say(once, said)
                 if not number % ROWS_AT_ONCE:
                     await asyncio.sleep(0)
                 self._cursor.mark(announcement, time.monotonic())
@@ -202,6 +200,14 @@ class Node:
         self.hub.release()
         async with self._heard:
             self._heard.notify_all()
+
+    def _say(self, once: str, said: Sequence[Said]) -> None:
+        for targets, some in said:
+            for event in some:
+                if once:
+                    self.hub.record(targets[0], event, once=once)
+                else:
+                    self.hub.deliver(targets, event)
 
     def _told(self, event: Event) -> None:
         """What is said to this process itself."""

@@ -42,13 +42,14 @@ class Seen:
         self._lost = False
 
     async def tell(self) -> None:
+        now = time.time()  # what is said while Redis is waited for counts for the next time
         seen = {
             connection.id: connection.last_seen
             for connection in self._connections.values()
             if connection.id in self._present
         }
         if not await self._tell_redis(seen):
-            await self._tell_rows(seen)
+            await self._tell_rows(seen, now)
 
     async def _tell_redis(self, seen: Mapping[str, float]) -> bool:
         if self._live is None:
@@ -66,8 +67,7 @@ class Seen:
         self._lost = False
         return True
 
-    async def _tell_rows(self, seen: Mapping[str, float]) -> None:
-        now = time.time()
+    async def _tell_rows(self, seen: Mapping[str, float], now: float) -> None:
         if 0 <= now - self._rows_know < self._rows_s - self.every_s:
             return
         heard = {

@@ -12,6 +12,7 @@ export class GroupClient extends LiveClient {
 
   constructor(/** @type {GroupOptions} */ { url = ownAddress(""), group, client, apiKey, jwt, account = "", ...options }) {
     super(options, { msg_type: "heartbeat", target: "echo" }, apiKey, jwt);
+    for (const id of [group, client]) if (/^\.{0,2}$/.test(id)) throw new TypeError(`"${id}" is no id`);
     const path = `/v3/ws/group/${encodeURIComponent(group)}/client/${encodeURIComponent(client)}`;
     this.#options = { path: new URL(path, url), apiKey, jwt, account };
   }

@@ -5,12 +5,12 @@ finish in.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from django.db.models import Max, Q, TextField
+from django.db.models import Max, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Now
 
 from realtime.models import Announcement, Said, said
@@ -83,14 +83,26 @@ def unheard(high: int, gaps: Sequence[int], hears: Hears) -> list[Heard]:
     What is recorded is for those, too, who come later.
     """
     wanted = Q(id__gt=high) | Q(id__in=gaps) if gaps else Q(id__gt=high)
-    rows = Announcement.objects.filter(wanted).order_by("id")[:BATCH]
+    return list(_read(Announcement.objects.filter(wanted).order_by("id")[:BATCH], hears))
+
+
+def recorded() -> list[Heard]:
+    """The rows to be recorded that are here still: what was said while no process was up must have
+    its number, or whoever comes back would take what they hear for all.
+    """
+    return list(_read(Announcement.objects.exclude(once="").order_by("id"), _nobody))
+
+
+def _read(rows: QuerySet[Announcement], hears: Hears) -> Iterator[Heard]:
     texts = [Cast(name, TextField()) for name in ("addresses", "event")]
-    heard = []
     for pk, once, addresses, event in rows.values_list("pk", "once", *texts):
         table = _addresses(addresses)
         wanted_here = once or hears(table)
-        heard.append((pk, once, list(said(table, _event(event))) if wanted_here else []))
-    return heard
+        yield pk, once, list(said(table, _event(event))) if wanted_here else []
+
+
+def _nobody(addresses: Sequence[tuple[str, str, str]]) -> bool:
+    return False
 
 
 def delete_old() -> int:

@@ -24,7 +24,6 @@ logger = structlog.get_logger("gateway")
 CHANNEL = "nexus:broadcast"
 LEASE = "gw.outside"
 ACCOUNT = "default"  # of whatever names none (PROTOCOLS.md 6)
-MAX_BYTES = 1024 * 1024
 CONNECT_S = 1.0
 QUIET_S = 5.0  # then Redis is asked whether it is still there
 
@@ -73,8 +72,8 @@ class Outside:
         if not self.lease.held:
             return
         try:
-            if len(text) > MAX_BYTES:
-                raise MalformedFrame(f"larger than {MAX_BYTES} bytes")
+            if len(text) > topics.MAX_BYTES:
+                raise MalformedFrame(f"larger than {topics.MAX_BYTES} bytes")
             data = wire.decode(text)
         except MalformedFrame as error:
             if not self._complained:  # whoever sends one sends many

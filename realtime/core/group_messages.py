@@ -24,6 +24,14 @@ UNWRAPPED = (
     "msg_type and target are required, this looks like a V2 message: wrap it as"
     ' {"msg_type":"msg","target":"group","msg":"<the text>","payload":{<all other fields>}}'
 )
+TAKES = {
+    "msg_type": "one of msg, cmd, heartbeat, presence (required)",
+    "target": "one of direct, group, broadcast, echo (required)",
+    "to_id": "a text",
+    "cmd": "a text",
+    "msg": "a text",
+    "payload": "an object",
+}
 _FIELD = re.compile(r"`\$\.(\w+)|required field `(\w+)`")
 
 
@@ -41,14 +49,17 @@ class Said(msgspec.Struct, frozen=True):
 def read(value: Any) -> Said:
     """A decoded message. Raises MalformedFrame, its `details` naming each fault and its field."""
     if not isinstance(value, dict):
-        raise _faulty("a message is a JSON object", "")
+        raise _faulty("a message is a JSON object")
     if "msg_type" not in value and "target" not in value:
         raise _faulty(UNWRAPPED, "msg_type", "target")
     try:
         said = msgspec.convert(value, Said)
     except msgspec.ValidationError as error:
         found = _FIELD.search(str(error))
-        raise _faulty(str(error), (found[1] or found[2]) if found else "") from None
+        if found is None:
+            raise _faulty(str(error)) from None
+        field = found[1] or found[2]
+        raise _faulty(f"{field} takes {TAKES[field]}", field) from None
     if said.target == "direct" and not 1 <= len(said.to_id or "") <= ids.MAX_LENGTH:
         raise _faulty(f"target direct takes a to_id of 1 to {ids.MAX_LENGTH} characters", "to_id")
     return said

@@ -9,6 +9,7 @@ from realtime.core import addresses
 from realtime.core.addresses import Address
 from realtime.core.errors import InvalidParams
 from realtime.core.events import Event
+from realtime.core.limits import MAX_FRAME_BYTES
 
 MESSAGE = "nexus.message"  # {"channel", "from", "data"?, "timestamp"}: a client has published
 BROADCAST = "nexus.broadcast"  # {"channel", "data", "timestamp"}: said by the server
@@ -18,6 +19,7 @@ FOREIGN = "nexus:"  # how the id of somebody begins whose token is not ours (PRO
 TELEMETRY = "telemetry"  # where other programs speak, over Redis: `realtime.bus.outside`
 OF_AGENTS = "agent."  # how the topics begin on which only the server speaks
 MAX_CHANNEL = 256  # characters
+MAX_BYTES = MAX_FRAME_BYTES["nexus"]  # of what is said by other ways than a frame, too
 
 
 def address(account: str, channel: str) -> Address:

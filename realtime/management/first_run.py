@@ -40,6 +40,11 @@ def greeting(*, host: str, port: int) -> str:
       .venv/bin/python -m trunkline_client edge \\
       --url {base.replace("http", "ws")} --agent-id edge_15551234567
 
+  003, groups, with what `manage.py create_api_key try --user {ADMIN}` says:
+    .venv/bin/python -m websockets \\
+      "{base.replace("http", "ws")}/v3/ws/group/team/client/laptop?api_key=…"
+    {{"msg_type":"msg","target":"group","msg":"hello"}}
+
   004, topics, with what `manage.py issue_nexus_token me` says:
     .venv/bin/python -m websockets "{base.replace("http", "ws")}/nexus/ws?token=…"
     {{"action":"subscribe","channel":"telemetry"}}

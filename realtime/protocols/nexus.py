@@ -139,7 +139,8 @@ class NexusProtocol(Protocol):
         return [Send(self.error_frame(ref, error.code, error))]
 
     def counts(self, frame: Frame) -> bool:
-        return not isinstance(frame, Ping)
+        """The rate limit is 001's; a subscription that is refused on each return is lost."""
+        return False
 
     # --- conversation ---
 

@@ -99,12 +99,15 @@ class ConnectionAdmin(AccountAdmin):
     @admin.display(description="do")
     def buttons(self, row: Presence) -> SafeString:
         """The text field belongs to a form of its own, which the page's template writes."""
+        end = self.button("Disconnect", name="connection_disconnect", about=str(row), key=row.pk)
+        if row.protocol in presence.MUTE:
+            return end
         return format_html(
             '{} <details class="say"><summary class="button">Message</summary>'
             '<input type="text" name="text" form="say-{}" required maxlength="{}"'
             ' aria-label="Message to {}" autocomplete="off">'
             '<button type="submit" class="button" form="say-{}">Send</button></details>',
-            self.button("Disconnect", name="connection_disconnect", about=str(row), key=row.pk),
+            end,
             row.pk,
             presence.LONGEST_MESSAGE,
             row.user or "this connection",

@@ -15,8 +15,6 @@ from realtime.core import topics, wire
 from realtime.core.errors import FrameTooLarge, NotFound
 from realtime.core.principal import Principal
 
-MAX_DATA_BYTES = 1024 * 1024
-
 
 def publish(*, principal: Principal, channel: str, data: Any) -> dict[str, Any]:
     """Tell all of the account who have subscribed to `channel`, on every process, within a second.
@@ -26,8 +24,8 @@ def publish(*, principal: Principal, channel: str, data: Any) -> dict[str, Any]:
     require_writing(principal, "publishing")
     topics.check_published(topics.check_channel(channel))
     wire.check([channel, data])
-    if len(wire.encode(data).encode()) > MAX_DATA_BYTES:
-        raise FrameTooLarge(f"data: it takes up to {MAX_DATA_BYTES} bytes")
+    if len(wire.encode(data).encode()) > topics.MAX_BYTES:
+        raise FrameTooLarge(f"data: it takes up to {topics.MAX_BYTES} bytes")
     if not Account.objects.filter(slug=principal.account).exists():
         raise NotFound(f"account not found: {principal.account}")
     place = topics.address(principal.account, channel)

@@ -146,6 +146,10 @@ async def test_the_chart_of_telemetry_moves_as_numbers_are_published(
     await expect(now).to_have_text("10")
     await expect(words).to_contain_text("disk.free: lowest 10, highest 20, 2 values")
 
+    await alice.publish("telemetry", {"bytes": 12_000_000_000})
+    await alice.page.get_by_label("Field").select_option("bytes")
+    await expect(alice.page.locator("#chart text")).to_have_text(["10.8B", "12B", "13.2B"])
+
 
 async def test_what_fits_a_filter_is_heard_until_the_subscription_ends(
     house: House, new_context: NewContext
@@ -233,6 +237,30 @@ async def test_who_is_not_let_in_reads_why_and_may_try_again(
     shown = await live.page.locator("body").evaluate("body => body.textContent")
     assert "us only" not in shown and "secret" not in shown, "the next one here reads nothing of it"
     assert PASSWORD not in kept and "eyJ" not in kept
+
+
+@pytest.mark.parametrize("path", ["topics", "groups"])
+async def test_a_form_that_is_sent_before_its_script_has_come_puts_nothing_into_the_address(
+    path: str, house: House, new_context: NewContext
+) -> None:
+    context = await new_context(java_script_enabled=False)
+    live = await Live.arrive(context, f"{house.url}/{path}/")
+    if path == "groups":
+        await live.page.get_by_label("Group", exact=True).fill("team")
+        await live.page.locator("#client").fill("laptop")
+    async with live.page.expect_navigation():
+        await live.log_in("alice")
+    assert live.page.url.partition("?")[2] == ""
+
+
+async def test_a_key_is_a_way_into_a_group_with_the_space_that_was_copied_with_it(
+    house: House, new_context: NewContext
+) -> None:
+    live = await Live.arrive(await new_context(), f"{house.url}/groups/")
+    await live.page.get_by_label("Group", exact=True).fill("team")
+    await live.page.locator("#client").fill("keyring")
+    await live.show(f" {house.key('bob')} ")
+    await expect(live.state).to_have_text("keyring in team")
 
 
 TIME_FLIES = """

@@ -159,7 +159,7 @@ async def test_what_was_missed_comes_once_and_every_gap_is_told_of(group_server)
         for expected in (
             ["direct", "five"],
             ["six", "seven"],
-            ["trimmed", "here", "jump", "22"],
+            ["trimmed", "unnumbered", "here", "jump", "22"],
             ["unnumbered", "no number", "epoch", "new"],
             ["off", "plain"],
         ):

@@ -35,12 +35,12 @@ class Gap:
 class Follower:
     """`at` is the last epoch and offset that came; `got` what came, with the gaps told of.
 
-    `recovered` counts what came by replays. `commutes`: what the server says without a number is
-    said by each process for itself, so that who changes between them may hear it twice.
+    `recovered` counts what came by replays. What the server says without a number is said by each
+    process for itself, when it comes to it: twice for who changes between them, and behind newer
+    words on one that was stopped. It is left out of what is judged; that a gap was told is not.
     """
 
-    def __init__(self, *, commutes: bool = False) -> None:
-        self.commutes = commutes
+    def __init__(self) -> None:
         self.at: tuple[str, int] | None = None
         self.began = False
         self.got: list[Said | Gap] = []
@@ -87,7 +87,7 @@ class Follower:
         if offset is None:
             self.got.append(Gap("without a number"))
             self.at = None
-            if self.commutes and said[0] == "server":
+            if said[0] == "server":
                 return
         elif self.at is None or (epoch or self.at[0]) != self.at[0]:
             self.got.append(Gap("another epoch"))
@@ -106,8 +106,8 @@ class Follower:
 class TopicFollower(Follower):
     channel: ClassVar[str] = "big"
 
-    def __init__(self, token: str, **options: bool) -> None:
-        super().__init__(**options)
+    def __init__(self, token: str) -> None:
+        super().__init__()
         self.token = token
 
     async def arrive(self, server: Serve) -> ClientConnection:
@@ -130,8 +130,8 @@ class TopicFollower(Follower):
 class GroupFollower(Follower):
     group: ClassVar[str] = "big"
 
-    def __init__(self, who: str, client: str, **options: bool) -> None:
-        super().__init__(**options)
+    def __init__(self, who: str, client: str) -> None:
+        super().__init__()
         self.who, self.client = who, client
 
     async def arrive(self, server: Serve) -> ClientConnection:

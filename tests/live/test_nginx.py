@@ -269,7 +269,8 @@ def test_uploads_of_the_largest_file_pass_and_larger_bodies_are_refused_in_json(
             (largest, ALICE, 200),
             (largest + bytes(1024 * 1024), ALICE, 400),
             (largest + bytes(2 * 1024 * 1024), ALICE, 400),
-            (largest, {}, 401),
+            # Whole before it is judged: of a large one nginx may see no more than the close.
+            (samples.png(), {}, 401),
         ]:
             files = {"file": ("dot.png", content, "image/png")}
             answer = http.post("/api/media/upload", files=files, headers=headers)

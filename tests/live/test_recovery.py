@@ -162,6 +162,19 @@ async def test_without_redis_one_process_remembers_too(serve):
     await missed_and_had(server, server)
 
 
+async def test_what_is_said_while_no_process_is_up_is_missed_by_nobody_who_comes_back(serve):
+    server = serve(database="postgres")
+    follower = TopicFollower(token_of(server, "f"))
+    await follower.stay(server, lambda: follower.began, 10)
+    server.kill()
+    for number in range(3):
+        server.run("publish", "big", json.dumps({"who": "server", "n": number}))
+    server.start()
+    await follower.stay(server, lambda: follower.newest("server") == 2, 15)
+    assert follower.got == [("server", number) for number in range(3)]
+    assert [answer["recovered"] for answer in follower.answers] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("together", "messages"),
     [(True, MESSAGES), (False, FEWER)],
@@ -182,8 +195,8 @@ async def test_all_in_order_or_one_gap_whatever_happens(serve, redis_service, to
         staying[TopicFollower(token_of(here, name))] = place
         staying[GroupFollower("alice", name)] = place
     commuters = [
-        TopicFollower(token_of(here, "tram"), commutes=True),
-        GroupFollower("alice", "tram", commutes=True),
+        TopicFollower(token_of(here, "tram")),
+        GroupFollower("alice", "tram"),
     ]
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())

@@ -100,6 +100,25 @@ async def test_while_redis_is_away_the_rows_are_told_at_once_and_then_as_without
     assert len(rows) == 2 and len(seen._live.told) == 1
 
 
+async def test_what_is_said_while_redis_is_waited_for_is_told_the_next_time(
+    make, rows, people, monkeypatch
+):
+    connections, _ = people
+    seen = make("redis://somewhere")
+
+    async def silence(*given):
+        connections["c1"].last_seen = max(time.time(), connections["c1"].last_seen)
+        raise TimeoutError
+
+    monkeypatch.setattr(seen._live, "tell", silence)
+    await seen.tell()
+    spoke = connections["c1"].last_seen
+    later = time.time() + 30
+    monkeypatch.setattr(time, "time", lambda: later)
+    await seen.tell()
+    assert rows[1:] == [{"c1": moment(spoke)}]
+
+
 async def test_without_redis_the_rows_are_told_who_said_something(make, rows, people):
     connections, _ = people
     seen = make()

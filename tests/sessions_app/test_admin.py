@@ -149,6 +149,18 @@ def test_a_connections_row_says_what_waits_and_has_its_buttons(rows: None) -> No
     assert 'form="say-in-default"' in page(staff("too", "default"), "presence/in-default/change")
 
 
+def test_where_nothing_can_be_said_there_is_no_button_for_it(
+    rows: None, node: str, alice: Principal
+) -> None:
+    for protocol in presence.MUTE:
+        presence.arrive(principal=alice, connection=protocol, node=node, protocol=protocol)
+    text = page(staff("ours", "default"), "presence")
+    assert 'form="say-in-default"' in text
+    for protocol in presence.MUTE:
+        assert f'formaction="{HERE}{protocol}/disconnect/"' in text
+        assert f'form="say-{protocol}"' not in text
+
+
 def test_a_connection_is_shown_with_its_client_its_group_and_when_it_was_heard_of_last(
     rows: None, node: str, alice: Principal, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:

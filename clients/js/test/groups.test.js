@@ -20,6 +20,14 @@ test("ids of any script stand in the path, encoded once; what is not shown is em
   assert.equal(search, "?api_key=&jwt=j.w.t&x_account_id=acme&since_epoch=&since_offset=");
 });
 
+test("ids that no address of a browser can hold are refused at once", () => {
+  for (const id of ["", ".", ".."]) {
+    assert.throws(() => it.make({ group: id }), /no id/);
+    assert.throws(() => it.make({ client: id }), /no id/);
+  }
+  it.make({ group: "...", client: ".a" });
+});
+
 test("frames are those of the protocol", async () => {
   await it.ready();
   it.client.sendGroup("hi", { n: 1 });

@@ -162,9 +162,7 @@ class GroupClient(LiveClient[GroupMessage]):
             await self._inbox.put(_message(frame))
 
     async def _is_new(self, frame: Mapping[str, Any]) -> bool:
-        """Whether it was not heard before; a gap is told of. Announcements have no numbers."""
-        if frame.get("msg_type") == "presence" and "offset" not in frame:
-            return True
+        """Whether it was not heard before; a gap is told of."""
         new, gap = self._trail.heard(frame)
         await self._gap(gap)
         return new

@@ -156,7 +156,8 @@ class LiveClient(ABC, Generic[E]):
     async def ping(self) -> float | None:
         """The round-trip time in seconds; None: there is no connection, or it was lost meanwhile.
 
-        The server has then dealt with all that was said before.
+        The server has then dealt with all that was said before. The answer stands behind what is
+        unread: whoever reads cannot wait for it with a full inbox.
         """
         began = time.monotonic()
         return time.monotonic() - began if await self._connection.ping() else None

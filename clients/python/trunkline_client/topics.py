@@ -163,7 +163,9 @@ class TopicClient(LiveClient[Message]):
             await self._gap(topic.trail.answered(frame), channel)
 
     async def _greeted(self) -> None:
-        for topic in self._topics.values():
+        for channel, topic in list(self._topics.items()):
+            if topic.trail.asked:  # refused, or by a server that knows no numbers
+                await self._gap(topic.trail.answered({}), channel)
             topic.trail.settle()
 
 

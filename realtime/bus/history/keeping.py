@@ -14,6 +14,8 @@ from realtime.core.history import OFF, Gap, Position, Recovered
 
 # What an address may keep whatever its size: one that is replayed to a peer has to fit there.
 MAX_BYTES = 1024 * 1024
+# What all addresses may keep together; more is dropped where it has been idle for longest.
+MAX_TOTAL_BYTES = 64 * 1024 * 1024
 # How long an address that nothing is said at keeps its epoch, at least.
 KEEP_EPOCH_S = 3600.0
 
@@ -24,11 +26,14 @@ Placed = Callable[[Position | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Of one address: so many messages, none older than `ttl_s`, together at most `max_bytes`."""
+    """Of one address: so many messages, none older than `ttl_s`, together at most `max_bytes`.
+    Of all: `total_bytes`.
+    """
 
     size: int = 1000
     ttl_s: float = 300.0
     max_bytes: int = MAX_BYTES
+    total_bytes: int = MAX_TOTAL_BYTES
 
     @property
     def keeps(self) -> bool:

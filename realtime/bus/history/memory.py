@@ -17,7 +17,6 @@ from realtime.core.events import Event
 from realtime.core.history import EPOCH, EXPIRED, FUTURE, TRIMMED, Gap, Position, Recovered
 
 MAX_ADDRESSES = 10_000
-MAX_TOTAL_BYTES = 64 * 1024 * 1024
 
 # Bytes, not objects: a tenth of the memory, and nobody can change what was said.
 _encode = msgspec.msgpack.Encoder().encode
@@ -49,8 +48,8 @@ class _Kept:
 
 
 class Memory:
-    """Bounded by `bounds` for each address and by two numbers for all: whatever is asked for least
-    recently goes first, and its next message begins a new epoch. `clock`: monotonic seconds.
+    """Bounded by `bounds` and in the number of addresses: whatever is used least recently goes
+    first, and its next message begins a new epoch. `clock`: monotonic seconds.
     """
 
     def __init__(
@@ -59,12 +58,10 @@ class Memory:
         *,
         clock: Callable[[], float] = time.monotonic,
         max_addresses: int = MAX_ADDRESSES,
-        max_total_bytes: int = MAX_TOTAL_BYTES,
     ) -> None:
         self._bounds = bounds
         self._clock = clock
         self._max_addresses = max_addresses
-        self._max_total_bytes = max_total_bytes
         self._kept: OrderedDict[Address, _Kept] = OrderedDict()  # least recently used first
         self.total_bytes = 0
 
@@ -139,7 +136,7 @@ class Memory:
             if oldest is None or now_s - oldest.touched_s <= self._bounds.epoch_s:
                 break
             self._drop()
-        while len(self._kept) > self._max_addresses or self.total_bytes > self._max_total_bytes:
+        while len(self._kept) > self._max_addresses or self.total_bytes > self._bounds.total_bytes:
             self._drop()
 
     def _drop(self) -> None:

@@ -12,21 +12,20 @@ import contextlib
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import structlog
 
 from realtime import metrics
 from realtime.bus.history import scripts
-from realtime.bus.history.keeping import Bounds, Hears, Placed, Tell, new_epoch
-from realtime.bus.history.once import STANDS_MS, Once
+from realtime.bus.history.commands import Commands
+from realtime.bus.history.keeping import Bounds, Hears, Placed, Tell
+from realtime.bus.history.late import Late, Pending
 from realtime.bus.history.wire import (
     ENDED,
     LOST,
     TICK_S,
-    TICKS,
     Command,
     Stale,
     Wire,
@@ -39,7 +38,6 @@ from realtime.core.history import AWAY, EPOCH, Gap, Position, Recovered
 
 logger = structlog.get_logger("gateway")
 
-REIGN_KEY = "gw.history"
 RETRY_S = 0.5
 BATCH = 256  # messages in one exchange with Redis
 BATCH_BYTES = 1024 * 1024
@@ -54,22 +52,6 @@ _NOWHERE = (_NO_EPOCH, 2**63)
 _TAIL = msgspec.msgpack.encode(_NOWHERE)[1:]
 
 Frame = Callable[[str, dict[str, Any]], tuple[str, bytes]]
-_Step = Literal["append", "since"]
-_TEXTS: dict[_Step, str] = {"append": scripts.APPEND, "since": scripts.SINCE}
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A message of this process that has not come back on the bus."""
-
-    address: Address
-    event: Event
-    placed: Placed | None
-    channel: str
-    packed: bytes
-    once: str
-    position: Position | None = None  # once Redis has answered
-    waits: int = 0  # ticks since then
 
 
 class Streams:
@@ -78,21 +60,19 @@ class Streams:
     def __init__(self, url: str, bounds: Bounds, *, frame: Frame) -> None:
         self.up = False
         self._wire = Wire(url)
-        self._bounds = bounds
         self._frame = frame
         self._origin = secrets.token_hex(8)
         self._sent = 0
         self._outgoing: deque[int] = deque()
-        self._pending: dict[int, _Pending] = {}  # by number, in order
+        self._pending: dict[int, Pending] = {}  # by number, in order
         self._bytes = 0  # of what is pending
         self._broken: set[Address] = set()  # where something was said without a number
         self._all_broken = False
         self._something = asyncio.Event()
         self._opening = asyncio.Lock()
-        self._echoes = 0  # of own messages, heard on the bus
-        self._floors: dict[Address, Position] = {}  # said here before the bus brought it
-        self._once = Once(REIGN_KEY)
-        self._digests: dict[_Step, str] = {}
+        self._late = Late()
+        self._commands = Commands(bounds)
+        self._once = self._commands.once
         self._tasks: list[asyncio.Task[None]] = []
 
     def attach(self, deliver: Tell, others: Tell, hears: Hears) -> None:
@@ -144,7 +124,7 @@ class Streams:
             "at": _NOWHERE,
         }
         channel, packed = self._frame(address.group(), message)
-        pending = _Pending(address, event, placed, channel, packed[: -len(_TAIL)], once)
+        pending = Pending(address, event, placed, channel, packed[: -len(_TAIL)], once)
         self._pending[self._sent] = pending
         self._once.sent(once, self._sent)
         self._bytes += len(packed)
@@ -176,29 +156,31 @@ class Streams:
 
     async def _send(self) -> None:
         while True:
-            if not self.up:
-                await asyncio.sleep(RETRY_S)
-                with contextlib.suppress(*LOST):
-                    async with self._opening:
-                        await self._open()
-                continue
-            await self._something.wait()
-            self._something.clear()
             try:
-                await self._flush()
+                await self._send_or_open()
             except LOST as error:
                 self._lost(error)
             except Exception as error:  # whatever it is must not end the sender
                 logger.exception("history.send_failed")
                 self._lost(error)
 
+    async def _send_or_open(self) -> None:
+        if self.up:
+            await self._something.wait()
+            self._something.clear()
+            await self._flush()
+            return
+        await asyncio.sleep(RETRY_S)
+        async with self._opening:
+            await self._open()
+
     async def _flush(self) -> None:
         while self._outgoing and self.up:
             numbers = list(self._next_batch())
             batch = [self._pending[number] for number in numbers]
             commands = [
-                self._run(
-                    "append", pending.address, pending.channel, pending.packed, once=pending.once
+                self._commands.append(
+                    pending.address, pending.channel, pending.packed, pending.once
                 )
                 for pending in batch
             ]
@@ -246,25 +228,13 @@ class Streams:
         if not self._hears([pending.address]):  # nor will the bus bring it
             self._end(number, pending.position)
 
-    def _run(
-        self, step: _Step, address: Address, *last: str | bytes | int, once: str = ""
-    ) -> Command:
-        name, bounds = address.group(), self._bounds
-        given: tuple[str | bytes | int, ...] = (new_epoch(), _ms(bounds.ttl_s), _ms(bounds.epoch_s))
-        if step == "append":
-            given = (*given, bounds.size, bounds.max_bytes)
-        keys: tuple[str, ...] = (*_keys(name), REIGN_KEY)
-        if once:
-            keys, last = (*keys, self._once.redis_key(once)), (*last, STANDS_MS)
-        return ("EVALSHA", self._digests[step], len(keys), *keys, *given, *last)
-
     # --- hearing ---
 
     def arrived(self, message: dict[str, Any]) -> None:
         epoch, offset = message["at"]
         position = Position(str(epoch), int(offset))
         if message["origin"] == self._origin:
-            self._echoes += 1
+            self._late.echo()
             self._end(message["number"], position)
             return
         once = message.get("once", "")
@@ -276,32 +246,22 @@ class Streams:
             return
         self._once.said(once)
         address = Address.unpack(message["address"])
-        if not self._floors or not self._is_late(address, position):
+        if not self._late.has_passed(address, position):
             event = Event.unpack(message["event"])
             event.position = position
             self._deliver([address], event)
-
-    def _is_late(self, address: Address, position: Position) -> bool:
-        """Whether what follows it has been said here already; nobody gets it afterwards."""
-        floor = self._floors.get(address)
-        if floor is None:
-            return False
-        if floor.epoch == position.epoch and position.offset <= floor.offset:
-            return True
-        del self._floors[address]
-        return False
 
     def _end(self, number: int, position: Position) -> None:
         pending = self._forget(number)
         if pending is None:  # it was said without its number, or did not wait for the bus
             return
         pending.event.position = position
-        if not self._floors or not self._is_late(pending.address, position):
+        if not self._late.has_passed(pending.address, position):
             self._deliver([pending.address], pending.event)
         if pending.placed is not None:
             pending.placed(position)
 
-    def _forget(self, number: int) -> _Pending | None:
+    def _forget(self, number: int) -> Pending | None:
         pending = self._pending.pop(number, None)
         if pending is not None:
             self._bytes -= len(pending.packed) + len(_TAIL)
@@ -313,10 +273,9 @@ class Streams:
     async def since(self, address: Address, position: Position | None) -> Recovered | Gap:
         if not self.up:
             return Gap(AWAY)
-        epoch, offset = position or ("", "")
         # A peer that goes away while it asks must not take the connection with it.
         answer = await asyncio.shield(
-            asyncio.ensure_future(self._ask(self._run("since", address, epoch, offset)))
+            asyncio.ensure_future(self._ask(self._commands.since(address, position)))
         )
         if isinstance(answer, Exception):
             logger.warning("history.refused", error=str(answer)[:200])
@@ -367,15 +326,8 @@ class Streams:
         all_anew = False
         while True:
             broken, everything = list(self._broken), self._all_broken
-            reign = ("EVAL", scripts.REIGN, 1, REIGN_KEY, new_epoch(), int(everything))
-            loads = [("SCRIPT", "LOAD", text) for text in _TEXTS.values()]
-            keys = [key for address in broken for key in _keys(address.group())]
-            ended = [("DEL", *keys)] if keys else []
-            # Before a new epoch begins: nobody numbers in it what was said before it.
-            answers = sound(await self._wire.connect([reign, *loads, *self._once.claims(), *ended]))
-            self._digests = {
-                step: digest.decode() for step, digest in zip(_TEXTS, answers[1:], strict=False)
-            }
+            hello = self._commands.hello(broken, everything)
+            self._commands.greeted(sound(await self._wire.connect(hello)))
             self._broken.difference_update(broken)
             self._all_broken = self._all_broken and not everything
             anew, all_anew = [*anew, *broken], all_anew or everything
@@ -407,32 +359,12 @@ class Streams:
             self._say_unnumbered(at, event, placed, once, everywhere=number in unsent)
 
     async def _watch(self) -> None:
-        """What Redis has published and the bus does not bring is said here with its number: an ear
-        that has gone deaf must not silence a process for itself.
-        """
         while True:
-            echoes = self._echoes
             await asyncio.sleep(TICK_S)
             await self._notice_the_end()
-            patience = TICKS if self._echoes == echoes else 5 * TICKS
-            late: list[tuple[int, Address, Position]] = []
-            for number, pending in self._pending.items():
-                if pending.position is not None:
-                    pending.waits += 1
-                    if pending.waits > patience:
-                        late.append((number, pending.address, pending.position))
+            late = self._late.due(self._pending)
             if late:
                 logger.warning("history.deaf", messages=len(late))
             for number, address, position in late:
                 self._end(number, position)
-                self._floors[address] = position
-            while len(self._floors) > MAX_BROKEN:
-                del self._floors[next(iter(self._floors))]
-
-
-def _keys(name: str) -> tuple[str, str]:
-    return f"{REIGN_KEY}.{name}", f"{REIGN_KEY}.{name}.said"
-
-
-def _ms(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
+                self._late.said(address, position)

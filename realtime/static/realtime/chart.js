@@ -6,6 +6,7 @@ const LEAST_MS = 10_000; // so long the line is wide at least
 const MOST = 2000; // points
 const [TOP, RIGHT, BOTTOM, LEFT] = [12, 12, 12, 56];
 const short = new Intl.NumberFormat([], { maximumSignificantDigits: 4 });
+const shortest = new Intl.NumberFormat([], { maximumSignificantDigits: 4, notation: "compact" }); // beside the lines
 
 /** Every number in some data, under its dotted name. */
 export function* numbersIn(data, name = "") {
@@ -58,7 +59,7 @@ export class Chart {
     const y = (value) => TOP + ((high - value) / (high - low)) * (height - TOP - BOTTOM);
     for (const value of [low, (low + high) / 2, high]) {
       this.#put("line", { x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value), class: "grid" });
-      this.#put("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }).textContent = short.format(value);
+      this.#put("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }).textContent = shortest.format(value);
     }
     const line = this.#points.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`);
     this.#put("polyline", { points: line.join(" "), class: "curve" });
@@ -82,9 +83,9 @@ export function inWords(name, points) {
   return `${name}: lowest ${low}, highest ${high}, ${values.length} ${values.length === 1 ? "value" : "values"} in ${seconds} s.`;
 }
 
-// With some air above and below; a flat line lies in the middle.
+// With some air above and below, but not below nothing; a flat line above that lies in the middle.
 function range(values) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const air = (high - low) / 10 || Math.abs(high) / 10 || 1;
-  return [low - air, high + air];
+  return [low < 0 ? low - air : Math.max(low - air, 0), high + air];
 }

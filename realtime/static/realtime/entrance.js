@@ -39,7 +39,7 @@ export class Entrance {
     this.#complain("");
     try {
       const visa = token ? new Visa(token) : await Visa.logIn(user, $("password").value);
-      keep("local", USER, user);
+      if (user) keep("local", USER, user);
       this.#follow(this.#page.connect(visa, user), visa);
     } catch (error) {
       this.#complain(password || token ? error.message : "Enter your password, or a token.");

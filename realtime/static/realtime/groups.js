@@ -32,7 +32,7 @@ function connect(given) {
   $("place").textContent = group;
   // A key and a token are told apart by how a key begins.
   const credential = async () => visa.token();
-  const isKey = $("token").value.startsWith("gwk_");
+  const isKey = $("token").value.trim().startsWith("gwk_");
   client = new GroupClient({ group, client: me, [isKey ? "apiKey" : "jwt"]: credential });
   client.on("message", (message) => heard(message));
   client.on("presence", (message) => {

@@ -83,6 +83,14 @@ def test_what_is_recorded_is_read_even_where_nobody_hears_and_has_a_key_of_its_o
 
 
 @pytest.mark.django_db
+def test_a_new_process_knows_what_was_to_be_recorded_and_nothing_else():
+    announce(TEAM, Event("told"))
+    announcing.announce_recorded(TEAM, Event("numbered"))
+    [(_, once, said)] = follow.recorded()
+    assert len(once) == 32 and said == [([TEAM], [Event("numbered")])]
+
+
+@pytest.mark.django_db
 def test_a_new_process_starts_behind_the_newest_row():
     announce(TEAM, Event("old"))
     assert read(follow.newest(0.0)) == []

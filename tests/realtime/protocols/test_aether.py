@@ -113,9 +113,9 @@ def test_neither_key_nor_token_is_shown_when_a_ticket_is_printed():
         ("[" * 1000, None),
         ('{"msg_type":"msg","target":"group","payload":{"a":9007199254740993}}', None),
         ('{"msg_type":"msg","target":"group","msg":"\\u0000"}', None),
-        ("[]", ""),
-        ("null", ""),
-        ('"hi"', ""),
+        ("[]", None),
+        ("null", None),
+        ('"hi"', None),
         ("{}", "msg_type"),
         ('{"msg":"hi"}', "msg_type"),
         ('{"message":"hi","user":"x"}', "msg_type"),
@@ -144,6 +144,23 @@ def test_what_cannot_be_read_is_not_routed_and_the_field_is_named(aether, text, 
     assert first["code"] == "INVALID_REQUEST"
     assert first["message"]
     assert first.get("field") == field
+
+
+@pytest.mark.parametrize(
+    ("said", "takes"),
+    [
+        ({"target": "shout"}, "target takes one of direct, group, broadcast, echo (required)"),
+        ({"msg_type": 7}, "msg_type takes one of msg, cmd, heartbeat, presence (required)"),
+        ({"payload": []}, "payload takes an object"),
+        ({"msg": {}}, "msg takes a text"),
+    ],
+)
+def test_what_a_field_takes_is_said(aether, said, takes):
+    text = json.dumps({"msg_type": "msg", "target": "group"} | said)
+    with pytest.raises(MalformedFrame) as refused:
+        aether.decode(text)
+    assert str(refused.value) == f"message not routed: {takes}"
+    assert faults(aether, refused.value)[0]["message"] == takes
 
 
 def test_a_message_of_v2_is_told_what_to_wrap(aether):

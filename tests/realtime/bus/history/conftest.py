@@ -11,6 +11,7 @@ from realtime.bus.history import history_of, streams, wire
 from realtime.bus.history.keeping import Bounds
 from realtime.bus.hub import Hub
 from realtime.bus.layer import PubSubLayer
+from realtime.core import addresses
 
 
 async def a_hub(url, **bounds):
@@ -18,6 +19,14 @@ async def a_hub(url, **bounds):
     hub = Hub(layer, history_of(Bounds(**bounds), url, layer))
     await hub.start()
     return hub
+
+
+def returns(*hubs):
+    """What is true when the bus has come back to each of `hubs` and brings everything again."""
+    told = [[] for _ in hubs]
+    for hub, heard in zip(hubs, told, strict=True):
+        hub.join_here(addresses.everyone(addresses.SYSTEM), heard.append)
+    return lambda: all(told) and all(hub.connected and hub.history.up for hub in hubs)
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ async def test_an_address_that_is_long_idle_is_forgotten():
 
 
 async def test_memory_is_bounded_whatever_is_said_where():
-    memory = Memory(Bounds(), max_addresses=10, max_total_bytes=2000)
+    memory = Memory(Bounds(total_bytes=2000), max_addresses=10)
     for number in range(100):
         place = addresses.topic("r", str(number))
         await ask(memory, place)

@@ -8,13 +8,14 @@ import pytest
 from redis.asyncio import Redis
 
 from realtime.bus import follow
-from realtime.bus.history import once, streams
+from realtime.bus.history import commands, once
 from realtime.bus.history.keeping import Bounds, Nothing
 from realtime.bus.history.memory import Memory
 from realtime.bus.hub import Hub
 from realtime.core import addresses
 from realtime.core.events import RESYNC, Event
 from tests.doubles import until
+from tests.realtime.bus.history.conftest import returns
 
 pytestmark = pytest.mark.redis
 
@@ -91,13 +92,13 @@ async def test_with_redis_away_each_says_it_to_its_own_and_nobody_numbers_it_lat
 ):
     here, there = await fleet(), await fleet()
     near, far = await listener(here), await listener(there)
+    back = returns(here, there)
     redis_service.kill()
     say(here, "a")
     await until(lambda: near, 10)
     assert near == [("a", None)]
     redis_service.restart()
-    await until(lambda: here.history.up and there.history.up, 15)
-    await until(lambda: here.connected and there.connected, 15)
+    await until(back, 15)
     say(there, "a")  # it was stopped all the time
     await until(lambda: far)
     place = await there.append(TEAM, Event("said", {"text": "b"}))
@@ -124,7 +125,7 @@ async def test_what_was_said_without_a_number_is_not_heard_again_with_one(fleet,
 
 async def test_who_waits_for_its_number_learns_that_it_has_none(fleet, redis):
     hub, placed = await fleet(), []
-    redis.set(f"{streams.REIGN_KEY}.once.key of a", "")
+    redis.set(f"{commands.REIGN_KEY}.once.key of a", "")
     hub.record(TEAM, Event("said", {"text": "a"}), placed.append, once="key of a")
     await until(lambda: placed)
     assert placed == [None]
@@ -135,7 +136,7 @@ async def test_a_key_stands_longer_than_an_announcement_and_then_leaves_nothing(
     heard = await listener(hub)
     say(hub, "a")
     await until(lambda: heard)
-    left_ms = redis.pttl(f"{streams.REIGN_KEY}.once.key of a")
+    left_ms = redis.pttl(f"{commands.REIGN_KEY}.once.key of a")
     assert follow.KEEP.total_seconds() * 1000 < left_ms <= once.STANDS_MS
 
 

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from realtime.bus.history import streams
+from realtime.bus.history import commands, streams
 from realtime.core import addresses
 from realtime.core.events import RESYNC, Event
 from realtime.core.history import (
@@ -25,7 +25,7 @@ from realtime.core.history import (
     Recovered,
 )
 from tests.doubles import until
-from tests.realtime.bus.history.conftest import a_hub
+from tests.realtime.bus.history.conftest import a_hub, returns
 
 pytestmark = pytest.mark.redis
 
@@ -156,7 +156,7 @@ async def test_where_nobody_has_asked_nothing_is_kept_and_that_is_a_gap(fleet, r
     hub = await fleet()
     first = await hub.append(TEAM, Event("said", {"text": "a"}))
     second = await hub.append(TEAM, Event("said", {"text": "b"}))
-    assert not redis.exists(streams._keys(TEAM.group())[1])
+    assert not redis.exists(commands.keys_of(TEAM)[1])
     assert await hub.since(TEAM, first) == Gap(EXPIRED, second)
     third = await hub.append(TEAM, Event("said", {"text": "c"}))
     outcome = await hub.since(TEAM, second)
@@ -167,7 +167,7 @@ async def test_where_nobody_has_asked_nothing_is_kept_and_that_is_a_gap(fleet, r
 async def test_where_an_epoch_ended_it_is_kept_again_when_somebody_asks_again(fleet, redis):
     hub = await fleet()
     await hub.since(TEAM, None)
-    known, said = streams._keys(TEAM.group())
+    known, said = commands.keys_of(TEAM)
     redis.delete(known)
     await hub.append(TEAM, Event("said", {"text": "a"}))
     assert not redis.exists(said)
@@ -179,10 +179,38 @@ async def test_what_redis_keeps_of_an_address_is_bounded(fleet, redis):
     for number in range(200):
         say(hub, str(number))
     await until(lambda: not hub.history._pending)
-    _, key = streams._keys(TEAM.group())
+    _, key = commands.keys_of(TEAM)
     assert redis.xlen(key) == 10
     assert 0 < redis.pttl(key) <= 300_000
     assert all(redis.pttl(name) > 0 for name in redis.keys("gw.history.*"))
+
+
+async def test_what_redis_keeps_of_all_addresses_is_bounded(fleet, redis):
+    hub = await fleet(total_bytes=20_000)
+    places = [addresses.topic("nexus:a", str(number)) for number in range(20)]
+    first = (await hub.since(places[0], None)).position
+    for place in places:
+        last = (await hub.since(place, None)).position
+        await hub.append(place, Event("said", {"text": "x" * 3000}))
+        kept = [redis.memory_usage(key, samples=0) for key in redis.keys("*.said")]
+        assert sum(kept) < 25_000
+        assert int(redis.hget(commands.SIZES_KEY, "total")) <= 20_000
+    assert (await hub.since(places[0], first)).reason == EPOCH, "the oldest went, and its epoch"
+    outcome = await hub.since(places[-1], last)
+    assert len(outcome.events) == 1, "the newest is there"
+    sizes = {key: int(size) for key, size in redis.hgetall(commands.SIZES_KEY).items()}
+    assert sizes.pop(b"total") == sum(sizes.values())
+    assert set(redis.zrange(commands.USED_KEY, 0, -1)) == set(sizes)
+
+
+async def test_a_book_that_redis_has_lost_half_of_is_begun_again(fleet, redis):
+    hub = await fleet(total_bytes=20_000)
+    await hub.since(TEAM, None)
+    redis.hset(commands.SIZES_KEY, "total", 1_000_000)
+    before = await hub.append(TEAM, Event("said", {"text": "a"}))
+    assert int(redis.hget(commands.SIZES_KEY, "total")) < 2000
+    await hub.append(TEAM, Event("said", {"text": "b"}))
+    assert isinstance(await hub.since(TEAM, before), Recovered)
 
 
 async def test_what_is_too_old_is_a_gap(fleet):
@@ -248,7 +276,7 @@ async def test_whatever_redis_has_lost_is_a_gap(fleet, redis, lost):
     here = (await hub.since(TEAM, None)).position
     say(hub, "a", "b")
     await hub.append(TEAM, Event("said", {"text": "c"}))
-    known, said = streams._keys(TEAM.group())
+    known, said = commands.keys_of(TEAM)
     keys = {"both": [known, said], "known": [known], "said": [said], "reign": ["gw.history"]}
     redis.delete(*keys[lost]) if lost in keys else redis.flushall()
     assert isinstance(await hub.since(TEAM, here), Gap)
@@ -267,7 +295,7 @@ async def test_a_restart_with_data_from_a_disk_is_another_epoch(fleet, redis_ser
         redis_service.restart()
     finally:
         (redis_service.folder / "dump.rdb").unlink()
-    known, _ = streams._keys(TEAM.group())
+    known, _ = commands.keys_of(TEAM)
     assert redis.hget(known, "epoch").decode() == before.epoch
     for position in (before, after):
         assert (await hub.since(TEAM, position)).reason == EPOCH
@@ -284,12 +312,13 @@ async def test_redis_restarted_empty_is_one_explicit_gap_and_life_goes_on(fleet,
     say(here, "a", "b")
     await until(lambda: one.heard == two.heard == ["a", "b"])
     await two.go()
+    back = returns(here, there)
     redis_service.kill()
     say(here, "during")
     await until(lambda: one.heard == ["a", "b", "during"], 10)
     assert await here.since(TEAM, one.last) == Gap(AWAY)
     redis_service.restart()
-    await until(lambda: here.history.up and there.history.up and here.connected, 15)
+    await until(back, 15)
     outcome = await two.come()
     assert isinstance(outcome, Gap)
     assert outcome.reason == EPOCH

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis as Client
 
-from realtime.bus.history import history_of, streams
+from realtime.bus.history import commands, history_of
 from realtime.bus.history.keeping import Bounds
 from realtime.bus.hub import Hub
 from realtime.bus.layer import PubSubLayer
@@ -84,7 +84,7 @@ async def a_hub(url):
 async def play(url, redis, steps):
     redis.flushall()
     book, hubs = Book(), [await a_hub(url), await a_hub(url)]
-    known, said = streams._keys(TEAM.group())
+    known, said = commands.keys_of(TEAM)
     try:
         for what, which, count in steps:
             if what == "say":
@@ -98,7 +98,7 @@ async def play(url, redis, steps):
                 after = Position(epoch, max(0, len(book.said.get(epoch, [])) - count))
                 book.check(after, await hubs[which].since(TEAM, after))
             elif what == "lose":
-                keys = {"known": [known], "said": [said], "reign": [streams.REIGN_KEY]}
+                keys = {"known": [known], "said": [said], "reign": [commands.REIGN_KEY]}
                 redis.delete(*keys[which]) if which in keys else redis.flushall()
                 book.lose()
             elif what == "cut off":
