@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from tests.clients.desk import QUICK
-from tests.clients.far_end import PATIENCE_S, GroupServer, until
+from tests.clients.far_end import GroupServer, until
+from tests.clients.hearing import hear
 from trunkline_client import (
     Connected,
     Failure,
@@ -46,17 +45,6 @@ def recovered(offset, epoch="e"):
 
 def numbered(msg, offset, epoch="e"):
     return said(msg, epoch=epoch, offset=offset)
-
-
-async def hear(client, count, *kinds):
-    """The next events of these kinds."""
-    found = []
-    async with asyncio.timeout(PATIENCE_S):
-        while len(found) < count:
-            event = await anext(client)
-            if isinstance(event, kinds):
-                found.append(event)
-    return found
 
 
 async def words(client, count):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.clients.desk import QUICK
 from tests.clients.far_end import PATIENCE_S, TopicServer, until
+from tests.clients.hearing import hear
 from trunkline_client import (
     Connected,
     Failure,
@@ -59,17 +60,6 @@ def gap(channel, reason, **position):
 def said(channel, data, **number):
     at = {"timestamp": "2025-11-03T01:54:29.123Z"}
     return {"type": "message", "channel": channel, "from": "usr_1", "data": data, **at, **number}
-
-
-async def hear(client, count, *kinds):
-    """The next events of these kinds."""
-    found = []
-    async with asyncio.timeout(PATIENCE_S):
-        while len(found) < count:
-            event = await anext(client)
-            if isinstance(event, kinds):
-                found.append(event)
-    return found
 
 
 async def data(client, count):
