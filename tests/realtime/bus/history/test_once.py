@@ -87,6 +87,24 @@ async def test_who_learns_from_redis_that_it_was_said_and_has_gone_deaf_says_it_
     assert far == near
 
 
+async def test_who_reads_the_row_behind_what_came_after_it_says_nothing(fleet, quick):
+    """The row had its number while this process was deaf; what followed it heard."""
+    here, there = await fleet(), await fleet()
+    near, far = await listener(here), await listener(there)
+    lost = []
+    there._line._recorded = lost.append
+    say(here, "a")
+    await until(lambda: near and lost)
+    there._line._recorded = there.history.arrived
+    say(here, "b")
+    await until(lambda: len(near) == 2 and far == near[1:])
+    placed = []
+    there.record(TEAM, Event("said", {"text": "a"}), placed.append, once="key of a")
+    await until(lambda: placed)
+    assert placed == [near[0][1]]
+    assert far == near[1:]
+
+
 async def test_with_redis_away_each_says_it_to_its_own_and_nobody_numbers_it_later(
     fleet, redis_service
 ):
