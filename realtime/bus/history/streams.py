@@ -335,11 +335,7 @@ class Streams:
         anew: list[Address] = []
         all_anew = False
         while True:
-            broken, everything = list(self._broken), self._all_broken
-            hello = self._commands.hello(broken, everything)
-            self._commands.greeted(sound(await self._wire.connect(hello)))
-            self._broken.difference_update(broken)
-            self._all_broken = self._all_broken and not everything
+            broken, everything = await self._greet()
             anew, all_anew = [*anew, *broken], all_anew or everything
             if not self._broken and not self._all_broken:
                 break
@@ -350,6 +346,19 @@ class Streams:
         for address in anew:  # who recovered there meanwhile took it for whole
             for tell in (self._deliver, self._others):
                 tell([address], Event(RESYNC, {"reason": "history"}))
+
+    async def _greet(self) -> tuple[set[Address], bool]:
+        """Connect; where epochs have ended by it. What breaks meanwhile is for the next time."""
+        broken, everything = self._broken, self._all_broken
+        self._broken, self._all_broken = set(), False
+        try:
+            hello = self._commands.hello(broken, everything)
+            self._commands.greeted(sound(await self._wire.connect(hello)))
+        except BaseException:
+            self._broken |= broken
+            self._all_broken |= everything
+            raise
+        return broken, everything
 
     def _lost(self, error: BaseException) -> None:
         """Say here what Redis may have done, everywhere what it has not heard of, unnumbered."""
