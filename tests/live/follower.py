@@ -74,13 +74,14 @@ class Follower:
         """`recovered`, `reason`, `epoch`, `offset`."""
         self.answers.append(answer)
         before = self.at
-        self.at = (answer["epoch"], answer["offset"]) if "epoch" in answer else None
+        if before is None or not answer["recovered"]:  # else what it announces has still to come
+            self.at = (answer["epoch"], answer["offset"]) if "epoch" in answer else None
         if not answer["recovered"]:
             self.got.append(Gap(answer["reason"]))
         elif before is None and self.began:
             self.got.append(Gap("it had no place to come back to"))
-        elif before is not None and self.at is not None:
-            self.recovered += self.at[1] - before[1]
+        elif before is not None:
+            self.recovered += answer["offset"] - before[1]
         self.began = True
 
     def heard(self, said: Said, epoch: str | None, offset: int | None) -> None:
@@ -92,8 +93,8 @@ class Follower:
         elif self.at is None or (epoch or self.at[0]) != self.at[0]:
             self.got.append(Gap("another epoch"))
             self.at = (epoch or "", offset)
-        else:  # what a replay brings is not above the answer's
-            self.at = (self.at[0], max(self.at[1], offset))
+        else:
+            self.at = (self.at[0], offset)
         self.got.append(said)
 
     def newest(self, who: str) -> int:

@@ -107,8 +107,13 @@ async def come_and_go(follower: Follower, processes, done) -> None:
         here = processes[turn % len(processes)]
         if done():
             return
+        told, leaves_s = len(follower.answers), time.monotonic() + VISIT_S
+
+        def is_enough(told: int = told, leaves_s: float = leaves_s) -> bool:
+            return len(follower.answers) > told and time.monotonic() > leaves_s
+
         try:
-            await follower.stay(here, lambda: False, VISIT_S)
+            await follower.stay(here, is_enough, STOPPED_S)
         except (TimeoutError, OSError):
             continue  # it is stopped: to the other one
         await asyncio.sleep(AWAY_S)

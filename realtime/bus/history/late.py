@@ -1,5 +1,5 @@
 """Late: what Redis has published and the bus does not bring is said here with its number: an ear
-that has gone deaf must not silence a process for itself.
+that has gone deaf must not silence a process for itself. Nothing is said behind what follows it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from realtime.core.addresses import Address
 from realtime.core.events import Event
 from realtime.core.history import Position
 
-MAX_FLOORS = 10_000
+MAX_KNOWN = 10_000  # addresses
 
 
 @dataclass(slots=True)
@@ -33,12 +33,12 @@ class Pending:
 class Late:
     def __init__(self) -> None:
         self._echoes = self._before = 0  # of own messages on the bus; at the last tick
-        self._floors: dict[Address, Position] = {}  # said here before the bus brought it
+        self._newest: dict[Address, tuple[Position, str]] = {}  # said here; the epoch before
 
     def echo(self) -> None:
         self._echoes += 1
 
-    def due(self, pending: Mapping[int, Pending]) -> list[tuple[int, Address, Position]]:
+    def due(self, pending: Mapping[int, Pending]) -> list[tuple[int, Position]]:
         """What has waited too long; asked once a tick."""
         patience = TICKS if self._echoes == self._before else 5 * TICKS
         self._before = self._echoes
@@ -47,20 +47,24 @@ class Late:
             if one.position is not None:
                 one.waits += 1
                 if one.waits > patience:
-                    due.append((number, one.address, one.position))
+                    due.append((number, one.position))
         return due
 
     def said(self, address: Address, position: Position) -> None:
-        self._floors[address] = position
-        if len(self._floors) > MAX_FLOORS:
-            del self._floors[next(iter(self._floors))]
+        newest, before = self._newest.get(address, (position, ""))
+        if position.epoch != newest.epoch:
+            before = newest.epoch
+        self._newest[address] = (position, before)
+        if len(self._newest) > MAX_KNOWN:
+            del self._newest[next(iter(self._newest))]
+
+    def ends(self, address: Address, epoch: str) -> bool:
+        """Whether `epoch` begins there after another one."""
+        return address in self._newest and self._newest[address][0].epoch != epoch
 
     def has_passed(self, address: Address, position: Position) -> bool:
-        """Whether what follows it has been said here already; nobody gets it afterwards."""
-        floor = self._floors.get(address)
-        if floor is None:
-            return False
-        if floor.epoch == position.epoch and position.offset <= floor.offset:
-            return True
-        del self._floors[address]
-        return False
+        """Whether this or what follows it has been said here already; nobody gets it afterwards."""
+        newest, before = self._newest.get(address, (None, ""))
+        if newest is None or newest.epoch != position.epoch:
+            return position.epoch == before
+        return position.offset <= newest.offset

@@ -94,12 +94,10 @@ class Streams:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._wire.close()
+        self._say_awaited()  # the bus will not bring it any more
         if self._pending:
             self._lost(ConnectionError("stopped"))
         self.up = False  # whoever says something now learns at once that it has no number
-        for number, pending in list(self._pending.items()):
-            if pending.position is not None:  # the bus will not bring it any more
-                self._end(number, pending.position)
 
     # --- saying ---
 
@@ -225,7 +223,8 @@ class Streams:
                 pending.placed(None)
             return
         pending.position = Position(answer[0].decode(), answer[1])
-        if not self._hears([pending.address]):  # nor will the bus bring it
+        will_come = not self._late.has_passed(pending.address, pending.position)
+        if not will_come or not self._hears([pending.address]):
             self._end(number, pending.position)
 
     # --- hearing ---
@@ -245,21 +244,31 @@ class Streams:
         if self._once.is_said(once):
             return
         self._once.said(once)
-        address = Address.unpack(message["address"])
-        if not self._late.has_passed(address, position):
-            event = Event.unpack(message["event"])
-            event.position = position
-            self._deliver([address], event)
+        self._say(Address.unpack(message["address"]), Event.unpack(message["event"]), position)
 
     def _end(self, number: int, position: Position) -> None:
         pending = self._forget(number)
         if pending is None:  # it was said without its number, or did not wait for the bus
             return
-        pending.event.position = position
-        if not self._late.has_passed(pending.address, position):
-            self._deliver([pending.address], pending.event)
+        self._say(pending.address, pending.event, position)
         if pending.placed is not None:
             pending.placed(position)
+
+    def _say(self, address: Address, event: Event, position: Position) -> None:
+        if self._late.has_passed(address, position):
+            return
+        if self._late.ends(address, position.epoch):
+            self._say_awaited(address, position.epoch)
+        self._late.said(address, position)
+        event.position = position
+        self._deliver([address], event)
+
+    def _say_awaited(self, address: Address | None = None, epoch: str = "") -> None:
+        """What Redis has numbered and the bus has not brought: all, or before `epoch` there."""
+        for number, pending in list(self._pending.items()):
+            at = pending.position
+            if at is not None and at.epoch != epoch and address in (None, pending.address):
+                self._end(number, at)
 
     def _forget(self, number: int) -> Pending | None:
         pending = self._pending.pop(number, None)
@@ -322,14 +331,11 @@ class Streams:
                 await self._open()
 
     async def _open(self) -> None:
+        self._say_awaited()  # and claim it with all that has been said
         anew: list[Address] = []
         all_anew = False
         while True:
-            broken, everything = list(self._broken), self._all_broken
-            hello = self._commands.hello(broken, everything)
-            self._commands.greeted(sound(await self._wire.connect(hello)))
-            self._broken.difference_update(broken)
-            self._all_broken = self._all_broken and not everything
+            broken, everything = await self._greet()
             anew, all_anew = [*anew, *broken], all_anew or everything
             if not self._broken and not self._all_broken:
                 break
@@ -341,6 +347,19 @@ class Streams:
             for tell in (self._deliver, self._others):
                 tell([address], Event(RESYNC, {"reason": "history"}))
 
+    async def _greet(self) -> tuple[set[Address], bool]:
+        """Connect; where epochs have ended by it. What breaks meanwhile is for the next time."""
+        broken, everything = self._broken, self._all_broken
+        self._broken, self._all_broken = set(), False
+        try:
+            hello = self._commands.hello(broken, everything)
+            self._commands.greeted(sound(await self._wire.connect(hello)))
+        except BaseException:
+            self._broken |= broken
+            self._all_broken |= everything
+            raise
+        return broken, everything
+
     def _lost(self, error: BaseException) -> None:
         """Say here what Redis may have done, everywhere what it has not heard of, unnumbered."""
         if not self.up:
@@ -350,9 +369,8 @@ class Streams:
         logger.warning("history.down", error=type(error).__name__)
         unsent = set(self._outgoing)
         self._outgoing.clear()
+        self._say_awaited()  # not behind what is said from now on
         for number, pending in list(self._pending.items()):
-            if pending.position is not None:
-                continue  # Redis has it: the bus may still bring it
             self._forget(number)
             metrics.HISTORY_UNNUMBERED.inc()
             at, event, placed, once = pending.address, pending.event, pending.placed, pending.once
@@ -365,6 +383,5 @@ class Streams:
             late = self._late.due(self._pending)
             if late:
                 logger.warning("history.deaf", messages=len(late))
-            for number, address, position in late:
+            for number, position in late:
                 self._end(number, position)
-                self._late.said(address, position)

@@ -87,6 +87,24 @@ async def test_who_learns_from_redis_that_it_was_said_and_has_gone_deaf_says_it_
     assert far == near
 
 
+async def test_who_reads_the_row_behind_what_came_after_it_says_nothing(fleet, quick):
+    """The row had its number while this process was deaf; what followed it heard."""
+    here, there = await fleet(), await fleet()
+    near, far = await listener(here), await listener(there)
+    lost = []
+    there._line._recorded = lost.append
+    say(here, "a")
+    await until(lambda: near and lost)
+    there._line._recorded = there.history.arrived
+    say(here, "b")
+    await until(lambda: len(near) == 2 and far == near[1:])
+    placed = []
+    there.record(TEAM, Event("said", {"text": "a"}), placed.append, once="key of a")
+    await until(lambda: placed)
+    assert placed == [near[0][1]]
+    assert far == near[1:]
+
+
 async def test_with_redis_away_each_says_it_to_its_own_and_nobody_numbers_it_later(
     fleet, redis_service
 ):
@@ -105,6 +123,32 @@ async def test_with_redis_away_each_says_it_to_its_own_and_nobody_numbers_it_lat
     await until(lambda: len(near) == len(far) == 2, 10)
     assert near == far == [("a", None), ("b", place)]
     assert place.offset == 1, "in the history is only what has a number"
+
+
+async def test_what_is_said_while_redis_is_told_it_is_told_too(fleet, redis_service):
+    here, there = await fleet(), await fleet()
+    near, far = await listener(here), await listener(there)
+    wire, back = here.history._wire, returns(here, there)
+    connect = wire.connect
+
+    async def while_it_answers(hello):
+        answers = await connect(hello)
+        wire.connect = connect
+        say(here, "b")
+        return answers
+
+    wire.connect = while_it_answers
+    redis_service.kill()
+    say(here, "a")
+    await until(lambda: near, 10)
+    redis_service.restart()
+    await until(back, 15)
+    assert near == [("a", None), ("b", None)]
+    say(there, "a", "b")  # it was stopped all the time
+    await until(lambda: texts(far) == ["a", "b"])
+    say(there, "c")
+    await until(lambda: texts(near) == texts(far) == ["a", "b", "c"])
+    assert offsets(near) == offsets(far) == [None, None, 1]
 
 
 async def test_what_was_said_without_a_number_is_not_heard_again_with_one(fleet, quick):

@@ -475,6 +475,59 @@ async def test_a_process_that_has_gone_deaf_still_hears_itself(fleet, redis, qui
     assert subscriber.gaps == []
 
 
+async def deaf_to(hub, words):
+    """Redis has numbered `words` of `hub`, and the bus will not bring them: it died before."""
+    lost = []
+    hub._line._recorded = lost.append
+    say(hub, *words)
+    await until(lambda: len(lost) == awaited(hub) == len(words))
+    hub._line._recorded = hub.history.arrived
+
+
+def awaited(hub):
+    return sum(one.position is not None for one in hub.history._pending.values())
+
+
+async def test_what_the_bus_died_with_comes_before_what_redis_says_when_it_is_back(
+    fleet, redis_service
+):
+    here, there = await fleet(), await fleet()
+    subscriber = Subscriber(here)
+    await subscriber.come()
+    await deaf_to(here, ["a", "b"])
+    back = returns(here, there)
+    redis_service.restart()
+    await until(back, 15)
+    say(there, "c")
+    await until(lambda: subscriber.heard[-1:] == ["c"], 10)
+    assert subscriber.heard == ["a", "b", "c"]
+    assert len(subscriber.gaps) == 1
+
+
+async def test_what_the_bus_died_with_comes_before_what_has_no_number(fleet, redis_service):
+    hub = await fleet()
+    subscriber = Subscriber(hub)
+    await subscriber.come()
+    await deaf_to(hub, ["a", "b"])
+    redis_service.kill()
+    say(hub, "c")
+    await until(lambda: subscriber.heard[-1:] == ["c"], 10)
+    assert subscriber.heard == ["a", "b", "c"]
+    redis_service.start()
+
+
+async def test_what_others_have_spoken_after_already_is_heard_by_nobody(fleet, quick):
+    here, there = await fleet(), await fleet()
+    subscriber = Subscriber(here)
+    await subscriber.come()
+    await deaf_to(here, ["a"])
+    say(there, "b")
+    await until(lambda: subscriber.heard == ["b"])
+    assert len(subscriber.gaps) == 1
+    await until(lambda: not awaited(here), 10)
+    assert subscriber.heard == ["b"]
+
+
 async def test_a_subscription_that_is_not_confirmed_recovers_nothing(fleet, monkeypatch):
     hub = await fleet()
     before = (await hub.since(TEAM, None)).position
