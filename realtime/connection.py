@@ -140,15 +140,14 @@ class Connection:
             self.principal = self.protocol.principal = before
             await self._memberships.leave(self._memberships.all - joined)
             raise
-        if self._revoked:
-            await self._services.depart(self.id)
-            raise Revoked
+        await self._leave_if_revoked()
         if self.phase is Phase.CLOSED:  # it was closed from outside meanwhile
             await self._services.depart(self.id)
             return
         await self._memberships.leave_all_but(principal, wanted)
         if self.phase is Phase.CONNECTING:
             await self._accept()
+            await self._leave_if_revoked()  # while the peer was being told
         self.phase = advance(self.phase, Signal.ADMIT)
         self._timers.cancel("greeting")
         self._close_at_expiry()
@@ -160,6 +159,11 @@ class Connection:
             address=self.address,
         )
         await self._performer.perform([told for told in effects if not isinstance(told, Join)])
+
+    async def _leave_if_revoked(self) -> None:
+        if self._revoked:
+            await self._services.depart(self.id)
+            raise Revoked
 
     async def _turn_away(self, error: GatewayError) -> None:
         connecting = self.phase is Phase.CONNECTING
