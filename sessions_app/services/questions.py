@@ -96,12 +96,20 @@ def answered_since_the_last_turn(session: Session, seq: int) -> list[Frame]:
 
 def status(session: Session) -> str:
     """`session_status` of PROTOCOLS.md 3.6."""
-    if session.archived_at is not None:
-        return "archived"
-    if session.requests.filter(asker=Asker.WORKER, status=Status.PENDING).exists():
-        return "requires_action"
-    running = session.runs.filter(status=Run.Status.RUNNING).exists()
-    return "running" if running else "idle"
+    return statuses([session])[session.pk]
+
+
+def statuses(sessions: list[Session]) -> dict[int, str]:
+    """The `session_status` of each, by its key."""
+    pending = ControlRequest.objects.filter(asker=Asker.WORKER, status=Status.PENDING)
+    asked = set(pending.filter(session__in=sessions).values_list("session", flat=True))
+    active = Run.objects.filter(status=Run.Status.RUNNING, session__in=sessions)
+    running = set(active.values_list("session", flat=True))
+    found = {}
+    for one in sessions:
+        open_ = "requires_action" if one.pk in asked else "running" if one.pk in running else "idle"
+        found[one.pk] = open_ if one.archived_at is None else "archived"
+    return found
 
 
 def tell_status(session: Session) -> None:

@@ -10,7 +10,13 @@ import pytest
 from django.utils import timezone
 
 from realtime.core import addresses
-from realtime.core.errors import InvalidParams, NotFound, NotOwner, RoleTooLow
+from realtime.core.errors import (
+    InvalidParams,
+    NotFound,
+    NotOwner,
+    ResourceExhausted,
+    RoleTooLow,
+)
 from realtime.core.principal import Principal
 from sessions_app.models import ControlRequest, Run, Session
 from sessions_app.services import control, presence, workers
@@ -218,6 +224,32 @@ def test_who_only_reads_may_initialize_and_no_more(session: Session) -> None:
     assert ask(reader, subtype="initialize")
     with pytest.raises(RoleTooLow):
         ask(reader, "c-2", subtype="interrupt")
+
+
+def test_who_asks_without_end_fills_no_database(
+    alice: Principal, session: Session, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(control, "KEEP_MOST", 3)
+    other = Session.objects.create(account=session.account, key="other", owner="alice")
+    other.requests.create(asker="viewer", request_id="old", status="answered", asked_by="alice")
+    for number in range(6):
+        ask(alice, f"c-{number}", subtype="mcp_status")
+    asked = session.requests.order_by("pk").values_list("request_id", flat=True)
+    assert list(asked) == ["c-3", "c-4", "c-5"]
+    assert other.requests.count() == 1
+
+
+def test_a_worker_that_answers_nothing_is_not_asked_without_end(
+    alice: Principal, worker: Principal, node: str, session: Session, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(control, "MOST_WAITING", 2)
+    hold(worker, node)
+    for number in range(2):
+        assert ask(alice, f"c-{number}", subtype="get_settings") is None
+    with pytest.raises(ResourceExhausted):
+        ask(alice, "c-2", subtype="get_settings")
+    assert ask(alice, "c-1", subtype="get_settings") is None  # it waits already
+    assert ask(alice, "c-3", subtype="interrupt") is not None
 
 
 def test_answers_are_forgotten_after_a_week_and_questions_are_not(

@@ -113,6 +113,15 @@ def test_what_has_no_words_is_no_message_of_001(
     assert [frame["type"] for _, frame in page["events"]] == ["assistant", "user", "system"]
 
 
+@pytest.mark.parametrize("message", ["x", None, [1], {"content": 5}, {"content": [1, {}]}])
+def test_a_message_of_a_strange_shape_is_kept_as_it_is(
+    held: Session, worker: Principal, message: Any
+) -> None:
+    says(worker, {"type": "system", "uuid": "s-1", "message": message})
+    kept = held.events.get(uuid="s-1")
+    assert (kept.content, kept.data["frame"]["message"]) == ("", message)
+
+
 def test_the_newer_worker_holds_and_the_older_has_nothing_to_say(
     held: Session, worker: Principal, node: str, told: Any
 ) -> None:
