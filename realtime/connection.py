@@ -52,6 +52,7 @@ class Connection:
     __slots__ = (
         "_buckets",
         "_door",
+        "_heard_at",
         "_memberships",
         "_peer",
         "_performer",
@@ -61,7 +62,6 @@ class Connection:
         "_turn",
         "address",
         "id",
-        "last_seen",
         "phase",
         "principal",
         "protocol",
@@ -81,7 +81,7 @@ class Connection:
         self.protocol = protocol
         self.principal = ANONYMOUS
         self.phase = Phase.CONNECTING
-        self.last_seen = time.time()
+        self._heard_at = time.time()
         self.address = ""
         self._peer = peer
         self._services = services
@@ -233,7 +233,14 @@ class Connection:
 
     def touch(self) -> None:
         """The peer is alive."""
-        self.last_seen = time.time()
+        self._heard_at = time.time()
+
+    @property
+    def last_seen(self) -> float:
+        """When it was heard of last, in seconds since the epoch."""
+        if not self.protocol.pings_count:
+            return self._heard_at
+        return max(self._heard_at, self._peer.outbound.lived_at)
 
     async def tell(self, ref: str, error: Exception) -> None:
         if not isinstance(error, GatewayError):

@@ -455,6 +455,21 @@ async def test_a_closed_connection_leaves_every_address_and_its_presence():
     assert services.log[-1] == ("depart", "c1")
 
 
+class Watching(Knocking):
+    pings_count = True
+
+
+@pytest.mark.parametrize(("protocol", "counts"), [(Watching, True), (Knocking, False)])
+async def test_a_ping_of_the_socket_is_a_sign_of_life_where_the_protocol_says_so(protocol, counts):
+    connection, peer, _ = a_connection(protocol)
+    await connection.open(a_request())
+    before = connection.last_seen
+    peer.outbound.lived_at = before + 5
+    assert connection.last_seen == before + 5 * counts
+    peer.outbound.lived_at = before - 5
+    assert connection.last_seen == before
+
+
 async def test_frames_after_our_close_are_ignored():
     connection, _, services = await opened()
     connection.slow()

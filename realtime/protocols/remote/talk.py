@@ -63,6 +63,7 @@ class RemoteProtocol(Protocol):
     )
 
     name: ClassVar[str] = "remote"
+    pings_count: ClassVar[bool] = True  # who watches may have nothing to say for hours (3.7)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
