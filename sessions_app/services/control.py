@@ -15,7 +15,7 @@ from django.db.models import QuerySet, Subquery
 from django.db.models.functions import Now
 
 from accounts.services import scopes
-from realtime.core.errors import ResourceExhausted
+from realtime.core.errors import InvalidParams, ResourceExhausted
 from realtime.core.principal import Principal
 from sessions_app.models import ControlRequest, Session
 from sessions_app.services import questions, runs, workers
@@ -26,7 +26,9 @@ from sessions_app.services.ownership import named_session
 Frame = dict[str, Any]
 
 READING = {"initialize", "mcp_status"}  # what somebody may ask who only reads
-MODEL_LENGTH = 255
+MODEL_LENGTH = SETTING_LENGTH = 255
+# What holds for a worker that comes later, too, and the field that says it.
+LASTING = {"set_permission_mode": "mode", "set_max_thinking_tokens": "max_thinking_tokens"}
 KEEP = dt.timedelta(days=7)  # how long an answer is given again,
 KEEP_MOST = 1000  # and of how many requests of a session: the newest
 MOST_WAITING = 100  # requests of a session that its worker has not answered
@@ -164,6 +166,21 @@ def _set_model(session: Session, request: Frame) -> Frame:
     return {}
 
 
+def _keep_setting(session: Session, request: Frame) -> Frame:
+    """A worker that comes later is told as well; null is no setting."""
+    subtype, name = request["subtype"], LASTING[request["subtype"]]
+    value, kept = request.get(name), dict(session.context.get(requests.SET, {}))
+    if not isinstance(value, str | int | None):
+        raise InvalidParams(f"{name} takes a text or a number")
+    check_length(str(value), name, SETTING_LENGTH)
+    kept.pop(subtype, None)
+    if value is not None:
+        kept[subtype] = {name: value}
+    context = {**session.context, requests.SET: kept}
+    Session.objects.filter(pk=session.pk).update(context=context)
+    return {}
+
+
 def _passed_on(session: Session, request: Frame) -> Frame:
     return {}
 
@@ -173,7 +190,7 @@ ANSWERS: dict[str, Callable[[Session, Frame], Frame]] = {
     "interrupt": _interrupt,
     "end_session": _interrupt,
     "set_model": _set_model,
-    "set_permission_mode": _passed_on,
-    "set_max_thinking_tokens": _passed_on,
+    "set_permission_mode": _keep_setting,
+    "set_max_thinking_tokens": _keep_setting,
     "mcp_status": _passed_on,
 }

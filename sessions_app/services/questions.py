@@ -11,7 +11,7 @@ from django.db import transaction
 
 from accounts.services import journal, scopes
 from realtime.core.principal import Principal
-from sessions_app.models import ControlRequest, Run, Session
+from sessions_app.models import ControlRequest, Run, Session, SessionEvent
 from sessions_app.services.ownership import named_session
 from sessions_app.services.session_requests import (
     Frame,
@@ -85,12 +85,11 @@ def withdraw(session: Session, request_id: str = "") -> None:
         tell_status(session)
 
 
-def answered_since_the_last_turn(session: Session, seq: int) -> list[Frame]:
-    """The answers that a worker may have missed; `seq`: the event that ended the last turn."""
+def answered_since_the_last_turn(session: Session, ended: SessionEvent | None) -> list[Frame]:
+    """The answers that a worker may have missed; `ended`: the event that ended the last turn."""
     rows = session.requests.filter(asker=Asker.WORKER, status=Status.ANSWERED)
-    ended = session.events.filter(seq=seq).values_list("created_at", flat=True).first()
     if ended is not None:
-        rows = rows.filter(created_at__gt=ended)
+        rows = rows.filter(created_at__gt=ended.created_at)
     return [row.answer() for row in rows.select_related("session")]
 
 

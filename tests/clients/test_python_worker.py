@@ -107,7 +107,7 @@ async def test_turns_come_one_after_another_and_a_message_is_heard_once(session_
         await asyncio.wait_for(bench.begun.wait(), 5)
         bench.gate.set()
         (result,) = await said(visit, "result")
-        assert result["result"] == "more"
+        assert (result["result"], result["after_id"]) == ("more", "u2")
         await visit.say(user("next", "u3"))
         await said(visit, "result", 2)
         assert bench.acted == ["wait", "next"]

@@ -153,7 +153,9 @@ class RemoteProtocol(Protocol):
             if one["type"] == "keep_alive":
                 effects += self._lives()
             else:
-                effects += self._work.says(one) if self._work is not None else self._says(one)
+                effects += (
+                    self._work.says(one, self._seq) if self._work is not None else self._says(one)
+                )
         return effects
 
     def _lives(self) -> list[Effect]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from realtime.core import errors
 from realtime.core.credentials import SessionTicket
-from realtime.core.effects import Ask, Close, Send, SendText
+from realtime.core.effects import Ask, Call, Close, Send, SendText
 from realtime.core.events import SESSION_HELD, SESSION_LOGGED, SESSION_SAID, SESSION_WORK, Event
 from realtime.core.handshake import Handshake
 from realtime.core.operations import ReadEvents
@@ -234,3 +234,13 @@ def test_a_worker_is_shown_what_is_for_it_and_a_missing_number_makes_it_read() -
     [ask] = worker.deliver(logged(4))
     assert isinstance(ask, Ask)
     assert ask.operation == ReadEvents(session_id="session_abc", after_seq=2, work=True)
+
+
+def test_a_result_says_what_the_worker_had_been_told_by_then() -> None:
+    worker = a_worker()
+    theirs = logged(1)
+    theirs.data["work"] = {}
+    worker.deliver(theirs)
+    [_, call] = worker.receive([{"type": "result", "uuid": "r-1"}])
+    assert isinstance(call, Call)
+    assert (call.operation.frame["uuid"], call.operation.told) == ("r-1", 1)

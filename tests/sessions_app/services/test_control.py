@@ -101,6 +101,34 @@ def test_a_model_is_the_sessions_from_then_on(alice: Principal, session: Session
     assert not ControlRequest.objects.filter(request_id="c-3").exists()
 
 
+def test_what_was_set_holds_for_a_worker_that_comes_later(
+    alice: Principal, worker: Principal, node: str, session: Session
+) -> None:
+    ask(alice, "c-1", "set_permission_mode", mode="plan", more=["not", "kept"])
+    ask(alice, "c-2", "set_max_thinking_tokens", max_thinking_tokens=1024)
+    ask(alice, "c-3", "set_model", model="big")
+    ask(alice, "c-4", "set_permission_mode", mode="acceptEdits")
+    frames = hold(worker, node)["frames"]
+    assert [one["request"] for one in frames] == [
+        {"subtype": "set_model", "model": "big"},
+        {"subtype": "set_max_thinking_tokens", "max_thinking_tokens": 1024},
+        {"subtype": "set_permission_mode", "mode": "acceptEdits"},
+    ]
+    for one in frames:
+        assert (one["type"], one["session_id"]) == ("control_request", session.public_id)
+        says(worker, {"type": "control_response", "response": {"request_id": one["request_id"]}})
+    ask(alice, "c-5", "set_max_thinking_tokens", max_thinking_tokens=None)
+    assert len(hold(worker, node, "w-2")["frames"]) == 2
+
+
+@pytest.mark.parametrize("mode", [{}, ["plan"], "m" * 256])
+def test_a_setting_of_another_kind_is_refused(
+    alice: Principal, session: Session, mode: Any
+) -> None:
+    with pytest.raises(InvalidParams, match="mode"):
+        ask(alice, subtype="set_permission_mode", mode=mode)
+
+
 def test_an_interrupt_stops_a_run_that_001_began(
     alice: Principal, session: Session, say: Say, told: Any
 ) -> None:

@@ -203,6 +203,44 @@ def test_a_worker_begins_behind_the_last_turn_or_what_it_has_seen(
     assert work_of(alice, found["seq"]) == seen
 
 
+def test_what_the_worker_had_not_taken_before_its_result_begins_the_next_turn(
+    held: Session, say: Say, alice: Principal, worker: Principal, node: str, run_events: Any
+) -> None:
+    first = say("one")
+    for text in ("two", "three"):
+        assert say(text).outcome == "injected"
+    told = held.events.get(content="two").seq
+    outcome = says(worker, result(), told=told)
+    assert outcome["run"]["runId"] not in ("", first.run_id)
+    assert run_events() == ["run.started", "run.completed", "run.started"]
+    found = hold(worker, node, "w-2")
+    assert work_of(alice, found["seq"]) == ["three"]
+    assert found["run"]["runId"] == outcome["run"]["runId"]
+    assert says(worker, result(), "w-2", told=found["seq"])["run"] is None
+    assert work_of(alice, hold(worker, node, "w-3")["seq"]) == []
+
+
+def test_a_worker_may_name_the_last_message_that_its_result_is_about(
+    held: Session, say: Say, alice: Principal, worker: Principal, node: str
+) -> None:
+    say("one")
+    for text in ("two", "three"):
+        say(text, event_uuid=f"u-{text}", frame={"type": "user", "message": {"content": text}})
+    newest = held.events.order_by("-seq")[0].seq
+    assert says(worker, result(after_id="u-two"), told=newest)["run"] is not None
+    assert work_of(alice, hold(worker, node, "w-2")["seq"]) == ["three"]
+    assert says(worker, result(after_id="u-three"), "w-2", told=newest)["run"] is None
+    assert work_of(alice, hold(worker, node, "w-3")["seq"]) == []
+
+
+def test_a_result_that_is_said_again_on_a_new_socket_is_about_its_turn(
+    held: Session, say: Say, worker: Principal, node: str
+) -> None:
+    say("one")
+    hold(worker, node, "w-2")
+    assert says(worker, result(), "w-2", told=0)["run"] is None
+
+
 def test_a_turn_goes_on_when_its_worker_is_back_in_time(
     held: Session, say: Say, worker: Principal, node: str, dead_node: str
 ) -> None:
