@@ -204,7 +204,13 @@ class SessionWorker(SessionLink):
         text = (acting.result() or "") if good else why
         subtype = "success" if good else "error_during_execution"
         ended = {"type": "result", "subtype": subtype, "is_error": not good, "result": text}
-        await self.say({**ended, "after_id": self._taken})  # what came later is not answered yet
+        ended["after_id"] = self._taken  # what came later is not answered yet
+        try:
+            await self.say(ended)
+        except Refused as refused:  # as it is; but a turn that has no end is waited for
+            log.error("%s: the result was refused: %s", self._name, refused)
+            failed = {"subtype": "error_during_execution", "is_error": True}
+            await self.say({**ended, **failed, "result": f"the result was refused: {refused}"})
 
     # --- what viewers ask ---
 

@@ -67,6 +67,27 @@ def test_one_object_or_several_between_newlines(text: str | bytes, types: list[s
     assert [frame["type"] for frame in RemoteProtocol().decode(text)] == types
 
 
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"message": {"content": "a\0b"}}, "U+0000"),
+        ({"message": {"content": [{f"k{n}": 1 for n in range(1001)}]}}, "1000 keys"),
+        ({"result": 2**60}, "2^53"),
+    ],
+)
+@pytest.mark.parametrize("works", [False, True])
+def test_what_cannot_be_kept_is_refused_by_its_name(works: bool, more: Any, why: str) -> None:
+    peer = a_worker() if works else a_viewer()
+    for name in ("uuid", "request_id"):
+        said = json.dumps({"type": "result", name: "n-1", **more})
+        _, *told = peer.receive(peer.decode(said + '\n{"type":"keep_alive"}'))
+        refused, alive = [effect.frame for effect in told if isinstance(effect, Send)]
+        assert refused["response"]["request_id"] == "n-1"
+        assert why in refused["response"]["error"]
+        assert alive["type"] == "keep_alive"
+    assert len(peer.receive(peer.decode(json.dumps({"type": "x", **more})))) == 1
+
+
 def test_a_frame_holds_a_thousand_objects_at_most() -> None:
     assert len(RemoteProtocol().decode('{"type":"a"}\n' * 1500)) == 1000
 
