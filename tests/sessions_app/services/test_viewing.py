@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -86,6 +87,22 @@ def test_the_log_comes_in_pages_bounded_by_number_and_size(
             break
     assert pages == [[1, 2], [3], [4]]
     assert after == 4
+
+
+def test_a_page_of_a_log_of_long_events_takes_the_room_of_a_few(
+    alice: Principal, session: Session
+) -> None:
+    long = "x" * 400_000
+    for _ in range(40):
+        session.append(kind="user", content=long)
+    tracemalloc.start()
+    try:
+        page = viewing.read(principal=alice, session_id="s", after_seq=2)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(page["events"]), page["more"]) == (1, True)
+    assert peak < 20 * len(long)
 
 
 def test_numbers_whose_events_are_gone_are_passed_over(alice: Principal, session: Session) -> None:
