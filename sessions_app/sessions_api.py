@@ -100,7 +100,8 @@ class Session(SessionsView):
     def patch(self, request: Request, session_id: str) -> Response:
         """Rename a session, archive it (`archived`) or take it out again (`idle`)."""
         body = _body(request)
-        given = {name: _text(body, name) for name in ("title", "session_status") if name in body}
+        named = [name for name in ("title", "session_status") if body.get(name) is not None]
+        given = {name: _text(body, name) for name in named}
         who = principal_of(request)
         return Response(remote_sessions.change(principal=who, session_id=session_id, **given))
 
@@ -233,7 +234,7 @@ def _body(request: Request) -> Frame:
     if not isinstance(request.data, dict):
         raise InvalidParams("the body must be a JSON object")
     body: Frame = request.data
-    wire.sanitize(body)
+    wire.check(body)
     return body
 
 

@@ -278,12 +278,15 @@ class HoldSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkInSession:
-    """What the worker says that is kept, asked or answered."""
+    """What the worker says that is kept, asked or answered; `told`: the last event's number that
+    it had been sent by then.
+    """
 
     session_id: str
     connection: str
     frame: dict[str, Any]
     event_uuid: str = ""
+    told: int = 0
 
 
 Operation = (

@@ -82,7 +82,7 @@ class Session(models.Model):
     def __str__(self) -> str:
         return self.key
 
-    @transaction.atomic
+    @transaction.atomic(savepoint=False)
     def append(
         self,
         *,
@@ -96,7 +96,8 @@ class Session(models.Model):
     ) -> SessionEvent:
         """Add the next event; `seq` has no gaps because number and row commit together.
 
-        Raises IntegrityError for a message_id or uuid that the session has already.
+        Raises IntegrityError for a message_id or uuid that the session has already; a transaction
+        around it is lost then.
         """
         # The update locks the row: parallel appends queue here.
         Session.objects.filter(pk=self.pk).update(last_seq=F("last_seq") + 1, updated_at=Now())

@@ -16,9 +16,14 @@ def in_key(session_key: str) -> str:
     return parts[1] if len(parts) > 2 and parts[0] == "agent" else ""
 
 
+def key_of(name: str) -> str:
+    """The key of the agent called `name`, should there be one."""
+    return settings.DEFAULT_AGENT if name == agents.DEFAULT else name
+
+
 def resolve(name: str) -> str:
     """The key of the agent called `name`. Raises NotFound."""
-    key = settings.DEFAULT_AGENT if name == agents.DEFAULT else name
+    key = key_of(name)
     if key not in agents.AGENTS and not endpoints.exists(key):
         raise NotFound(f"agent not found: {name}")
     return key

@@ -9,8 +9,9 @@ from django.db.models import Count, Max, Min
 
 from realtime.core.errors import InvalidParams
 from realtime.core.principal import Principal
-from sessions_app.models import IS_MESSAGE, Run, Session
+from sessions_app.models import IS_MESSAGE, Run, Session, SessionEvent
 from sessions_app.moments import rfc3339
+from sessions_app.services import log
 from sessions_app.services.fields import require
 from sessions_app.services.ownership import owned_session
 
@@ -40,6 +41,7 @@ def compact(*, principal: Principal, key: str, keep_last: int = 4) -> dict[str, 
         session.compactions += 1
         session.summary = _what_lies_before(session)
         session.save(update_fields=[*FIELDS, "updated_at"])
+        _tell(session, original=original, kept=kept)
     return {"ok": True, "original": original, "kept": kept}
 
 
@@ -50,6 +52,13 @@ def _boundary(session: Session, keep_last: int) -> int:
     boundary = next(iter(newest[keep_last : keep_last + 1]), 0)
     running = session.events.filter(run__status=Run.Status.RUNNING).order_by("seq").first()
     return min(boundary, running.seq - 1) if running else boundary
+
+
+def _tell(session: Session, *, original: int, kept: int) -> None:
+    """Who watches in 002 sees where the conversation begins now. PROTOCOLS.md 3.5."""
+    counts = {"trigger": "manual", "original": original, "kept": kept}
+    frame = {"type": "system", "subtype": "compact_boundary", "compact_metadata": counts}
+    log.append(session, kind=SessionEvent.Kind.EVENT, data={"frame": frame})
 
 
 def _what_lies_before(session: Session) -> str:

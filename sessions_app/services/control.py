@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet, Subquery
 from django.db.models.functions import Now
 
 from accounts.services import scopes
+from realtime.core.errors import InvalidParams, ResourceExhausted
 from realtime.core.principal import Principal
 from sessions_app.models import ControlRequest, Session
 from sessions_app.services import questions, runs, workers
@@ -24,8 +26,12 @@ from sessions_app.services.ownership import named_session
 Frame = dict[str, Any]
 
 READING = {"initialize", "mcp_status"}  # what somebody may ask who only reads
-MODEL_LENGTH = 255
-KEEP = dt.timedelta(days=7)  # how long an answer is given again
+MODEL_LENGTH = SETTING_LENGTH = 255
+# What holds for a worker that comes later, too, and the field that says it.
+LASTING = {"set_permission_mode": "mode", "set_max_thinking_tokens": "max_thinking_tokens"}
+KEEP = dt.timedelta(days=7)  # how long an answer is given again,
+KEEP_MOST = 1000  # and of how many requests of a session: the newest
+MOST_WAITING = 100  # requests of a session that its worker has not answered
 
 
 @transaction.atomic
@@ -39,7 +45,7 @@ def ask(
 ) -> dict[str, Any]:
     """The answer as `frame`, or None when the worker's will come to `connection`.
 
-    Raises NotFound, NotOwner, RoleTooLow, InvalidParams.
+    Raises NotFound, NotOwner, RoleTooLow, InvalidParams, ResourceExhausted.
     """
     session = named_session(principal, session_id, lock=True)
     subtype = request["subtype"]
@@ -49,6 +55,7 @@ def ask(
     row = asked.filter(request_id=request_id).select_related("session__account").first()
     if row is not None:
         return _again(row, request, connection)
+    _make_room(asked)
     row = ControlRequest.objects.create(
         session=session,
         asker=ControlRequest.Asker.VIEWER,
@@ -65,6 +72,7 @@ def ask(
     if works and subtype != "interrupt":  # that is asked of it where a run is stopped
         requests.tell_worker(session, row.frame())
         if known is None:
+            _check_room(asked)
             return {"frame": None}
     requests.settle(row, response, by="")
     if not connection:
@@ -94,6 +102,19 @@ def forget() -> int:
         asker=ControlRequest.Asker.VIEWER, created_at__lt=Now() - KEEP
     )
     return old.exclude(status=ControlRequest.Status.PENDING).delete()[0]
+
+
+def _make_room(asked: QuerySet[ControlRequest]) -> None:
+    """For one more request in a session: who asks without end fills no database."""
+    settled = asked.exclude(status=ControlRequest.Status.PENDING)
+    too_old = settled.order_by("-pk")[KEEP_MOST - 1 :].values("pk")[:1]
+    settled.filter(pk__lte=Subquery(too_old)).delete()
+
+
+def _check_room(asked: QuerySet[ControlRequest]) -> None:
+    """Raises ResourceExhausted when too many wait for a worker that does not answer."""
+    if asked.filter(status=ControlRequest.Status.PENDING)[MOST_WAITING:].exists():
+        raise ResourceExhausted(f"{MOST_WAITING} requests wait for the worker already")
 
 
 def _again(row: ControlRequest, request: Frame, connection: str) -> dict[str, Any]:
@@ -145,6 +166,21 @@ def _set_model(session: Session, request: Frame) -> Frame:
     return {}
 
 
+def _keep_setting(session: Session, request: Frame) -> Frame:
+    """A worker that comes later is told as well; null is no setting."""
+    subtype, name = request["subtype"], LASTING[request["subtype"]]
+    value, kept = request.get(name), dict(session.context.get(requests.SET, {}))
+    if not isinstance(value, str | int | None):
+        raise InvalidParams(f"{name} takes a text or a number")
+    check_length(str(value), name, SETTING_LENGTH)
+    kept.pop(subtype, None)
+    if value is not None:
+        kept[subtype] = {name: value}
+    context = {**session.context, requests.SET: kept}
+    Session.objects.filter(pk=session.pk).update(context=context)
+    return {}
+
+
 def _passed_on(session: Session, request: Frame) -> Frame:
     return {}
 
@@ -154,7 +190,7 @@ ANSWERS: dict[str, Callable[[Session, Frame], Frame]] = {
     "interrupt": _interrupt,
     "end_session": _interrupt,
     "set_model": _set_model,
-    "set_permission_mode": _passed_on,
-    "set_max_thinking_tokens": _passed_on,
+    "set_permission_mode": _keep_setting,
+    "set_max_thinking_tokens": _keep_setting,
     "mcp_status": _passed_on,
 }

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from accounts.services import journal, scopes
 from realtime.core.principal import Principal
-from sessions_app.models import ControlRequest, Run, Session
+from sessions_app.models import ControlRequest, Run, Session, SessionEvent
 from sessions_app.services.ownership import named_session
 from sessions_app.services.session_requests import (
     Frame,
@@ -85,23 +85,30 @@ def withdraw(session: Session, request_id: str = "") -> None:
         tell_status(session)
 
 
-def answered_since_the_last_turn(session: Session, seq: int) -> list[Frame]:
-    """The answers that a worker may have missed; `seq`: the event that ended the last turn."""
+def answered_since_the_last_turn(session: Session, ended: SessionEvent | None) -> list[Frame]:
+    """The answers that a worker may have missed; `ended`: the event that ended the last turn."""
     rows = session.requests.filter(asker=Asker.WORKER, status=Status.ANSWERED)
-    ended = session.events.filter(seq=seq).values_list("created_at", flat=True).first()
     if ended is not None:
-        rows = rows.filter(created_at__gt=ended)
+        rows = rows.filter(created_at__gt=ended.created_at)
     return [row.answer() for row in rows.select_related("session")]
 
 
 def status(session: Session) -> str:
     """`session_status` of PROTOCOLS.md 3.6."""
-    if session.archived_at is not None:
-        return "archived"
-    if session.requests.filter(asker=Asker.WORKER, status=Status.PENDING).exists():
-        return "requires_action"
-    running = session.runs.filter(status=Run.Status.RUNNING).exists()
-    return "running" if running else "idle"
+    return statuses([session])[session.pk]
+
+
+def statuses(sessions: list[Session]) -> dict[int, str]:
+    """The `session_status` of each, by its key."""
+    pending = ControlRequest.objects.filter(asker=Asker.WORKER, status=Status.PENDING)
+    asked = set(pending.filter(session__in=sessions).values_list("session", flat=True))
+    active = Run.objects.filter(status=Run.Status.RUNNING, session__in=sessions)
+    running = set(active.values_list("session", flat=True))
+    found = {}
+    for one in sessions:
+        open_ = "requires_action" if one.pk in asked else "running" if one.pk in running else "idle"
+        found[one.pk] = open_ if one.archived_at is None else "archived"
+    return found
 
 
 def tell_status(session: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django.conf import settings
@@ -42,7 +43,9 @@ def list_(
         rows = _before(rows, before)
     limit = min(max(limit, 1), MOST)
     found = list(rows[: limit + 1])
-    return page([_shown(row) for row in found[:limit]], "id", more=len(found) > limit)
+    statuses = questions.statuses(found)
+    shown = [_shown(row, statuses[row.pk]) for row in found[:limit]]
+    return page(shown, "id", more=len(found) > limit)
 
 
 def read(*, principal: Principal, session_id: str) -> Frame:
@@ -178,17 +181,21 @@ def _before(rows: QuerySet[Session], before: str) -> QuerySet[Session]:
         moment = None
     if moment is None:
         return rows.filter(_older(_named(rows, before, "before")))
-    aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
-    return rows.filter(created_at__lt=aware)
+    if not timezone.is_aware(moment):
+        moment = moment.replace(tzinfo=dt.UTC)
+    try:
+        return rows.filter(created_at__lt=moment.astimezone(dt.UTC))
+    except OverflowError:
+        raise InvalidParams("before: no such moment") from None
 
 
-def _shown(session: Session) -> Frame:
-    """The Session of 3.6."""
+def _shown(session: Session, status: str = "") -> Frame:
+    """The Session of 3.6; `status` is its own, where it is known already."""
     return {
         "id": session.public_id,
         "title": session.label,
         "type": "internal_session",
-        "session_status": questions.status(session),
+        "session_status": status or questions.status(session),
         "environment_id": session.context.get("environment_id", ENVIRONMENT),
         "created_at": rfc3339(session.created_at),
         "updated_at": rfc3339(session.updated_at),

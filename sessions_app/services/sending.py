@@ -98,7 +98,9 @@ def send(
     attached = uploads.attached(principal=principal, media=media)
     session = find_owned(principal, session_key, lock=True) if session_key else None
     told_agent_id = _agent_id(session, session_key, agent_id)
-    agent = agent_choice.resolve(agent_id or (session.agent if session else told_agent_id))
+    # What 002 says is stored first: that its agent is gone is how its turn ends.
+    choose = agent_choice.resolve if frame is None else agent_choice.key_of
+    agent = choose(agent_id or (session.agent if session else told_agent_id))
     if session is None:
         key = session_key or f"agent:{told_agent_id}:ws:direct:{uuid.uuid4()}"
         session = open_session(principal=principal, key=key, agent=told_agent_id)

@@ -32,11 +32,14 @@ def bare(frame: Frame) -> Frame:
 
 
 def text_of(frame: Frame) -> str:
-    """The words of a `user` or `assistant` frame: its text, or the texts among its blocks."""
-    content = frame.get("message", {}).get("content", "")
+    """The words of a frame's message: its text, or the texts among its blocks; "" without any."""
+    message = frame.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, str):
         return content
-    return "\n".join(str(block.get("text", "")) for block in content if block.get("type") == "text")
+    blocks = content if isinstance(content, list) else []
+    texts = [one for one in blocks if isinstance(one, dict) and one.get("type") == "text"]
+    return "\n".join(str(block.get("text", "")) for block in texts)
 
 
 def size(frame: Frame) -> int:

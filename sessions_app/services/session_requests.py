@@ -16,6 +16,8 @@ from sessions_app.moments import rfc3339
 
 Frame = dict[str, Any]
 
+SET = "set"  # in a session's context: what viewers have set, by subtype
+
 
 def place(session: Session) -> Address:
     """Where all who watch or work a session are."""
@@ -38,8 +40,21 @@ def tell_viewers(session: Session, frame: Frame, *, but: str = "") -> None:
 
 
 def interruption(session: Session) -> Frame:
+    return _asked(session, {"subtype": "interrupt"})
+
+
+def lasting(session: Session) -> list[Frame]:
+    """What viewers have set, for a worker that comes after."""
+    wanted = [{"subtype": name, **one} for name, one in session.context.get(SET, {}).items()]
+    if session.model:
+        wanted.insert(0, {"subtype": "set_model", "model": session.model})
+    return [_asked(session, request) for request in wanted]
+
+
+def _asked(session: Session, request: Frame) -> Frame:
+    """A request of ours to the worker; its answer is of no use."""
     asked = {"type": "control_request", "request_id": new_uuid()}
-    return stamped(session, {**asked, "request": {"subtype": "interrupt"}})
+    return stamped(session, {**asked, "request": request})
 
 
 def interrupt(session: Session) -> None:

@@ -12,6 +12,7 @@ from sessions_app.services import session_frames
 from sessions_app.services.ownership import named_session
 
 PAGE_EVENTS = 500
+FETCHED = 8  # at once: an event may be of a megabyte, and a page ends with the first of those
 PAGE_CHARACTERS = 256 * 1024  # a page with one longer event holds that one alone
 
 
@@ -62,7 +63,7 @@ def read(
         rows = rows.filter(data__work=True)
     events: list[list[Any]] = []
     room = PAGE_CHARACTERS
-    for event in rows[:PAGE_EVENTS].iterator(chunk_size=100):
+    for event in rows[:PAGE_EVENTS].iterator(chunk_size=FETCHED):
         frame = session_frames.stored(event, session)
         room -= session_frames.size(frame)
         if room < 0 and events:

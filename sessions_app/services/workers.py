@@ -60,8 +60,9 @@ def hold(
 ) -> dict[str, Any]:
     """`connection` serves the session from now on; the one before hears that it was replaced.
 
-    It gets what no turn has answered yet, or what came after `after_id`; what viewers still wait
-    for; the answers to its questions. Raises NotFound, NotOwner, Replaced (it comes too late).
+    It gets what no turn has answered yet, or what came after `after_id`; what viewers have set,
+    and still wait for; the answers to its questions.
+    Raises NotFound, NotOwner, Replaced (it comes too late).
     """
     session = named_session(principal, session_id, lock=True)
     if _is_held_by_a_newer(session, connection):
@@ -69,17 +70,18 @@ def hold(
     session.worker, session.worker_left_at = connection, None
     session.save(update_fields=["worker", "worker_left_at"])
     announce(requests.place(session), Event(SESSION_HELD, {"connection": connection}))
-    answered = _last_result(session)
+    ended = _last_result(session)
+    answered = _answered(ended)
     run = _resumed(session, node) or _begun(session, principal, node, answered)
     asked = session.requests.filter(asker=ControlRequest.Asker.VIEWER)
     waiting = asked.filter(status=ControlRequest.Status.PENDING).select_related("session")
-    told = [row.frame() for row in waiting]
+    told = [*requests.lasting(session), *[row.frame() for row in waiting]]
     if run is not None and run.abort_requested_at is not None:  # while no worker was there
         told.append(requests.interruption(session))
     logger.info("session.worker", session=session.public_id, connection=connection)
     return {
         "seq": _begin_at(session, answered, replay=replay, after_id=after_id),
-        "frames": [*told, *questions.answered_since_the_last_turn(session, answered)],
+        "frames": [*told, *questions.answered_since_the_last_turn(session, ended)],
         "run": template(run, session),
     }
 
@@ -106,10 +108,12 @@ def say(
     connection: str,
     frame: Frame,
     event_uuid: str = "",
+    told: int = 0,
 ) -> dict[str, Any]:
     """What the session's worker says: kept and shown to who watches; the same uuid once.
 
-    A `result` ends the turn. Raises NotFound, NotOwner, Replaced.
+    A `result` ends the turn; what the worker had not taken by then begins the next one. `told`: the
+    number of the event that it had been told last. Raises NotFound, NotOwner, Replaced.
     """
     session = named_session(principal, session_id, lock=True)
     if session.worker != connection:
@@ -129,9 +133,10 @@ def say(
         case "control_response":
             _answer(session, principal, frame["response"])
         case _ if not event_uuid or not session.events.filter(uuid=event_uuid).exists():
-            after = _keep(session, run, principal, frame, event_uuid)
+            after = _keep(session, run, principal, frame, event_uuid, told)
     if frame["type"] == "result":
-        run = _run(session)
+        answered = _answered(_last_result(session))
+        run = _run(session) or _begun(session, principal, holder(session), answered)
     return {"after": after, "run": template(run, session)}
 
 
@@ -173,9 +178,26 @@ def _run(session: Session) -> Run | None:
     return session.runs.filter(status=Run.Status.RUNNING, agent=WORKER).first()
 
 
-def _last_result(session: Session) -> int:
-    results = session.events.filter(kind=Kind.RESULT).order_by("-seq")
-    return results.values_list("seq", flat=True).first() or 0
+def _last_result(session: Session) -> SessionEvent | None:
+    return session.events.filter(kind=Kind.RESULT).order_by("-seq").first()
+
+
+def _answered(result: SessionEvent | None) -> int:
+    """The number of the last event that the turns until this `result` are about."""
+    return result.data.get("answered", result.seq) if result is not None else 0
+
+
+def _taken(session: Session, run: Run | None, result: Frame, told: int) -> int | None:
+    """Up to where a `result` is about what was said: the worker may name the last message that it
+    has taken, else that is the last that it had been told. None: it is about all.
+    """
+    named = result.get("after_id")
+    taken = viewing.number_of(session, named if isinstance(named, str) else "")
+    if taken is not None or run is None:
+        return taken
+    meanwhile = run.events.filter(data__injected=True).order_by("seq")
+    first = meanwhile.values_list("seq", flat=True).first()
+    return max(told, first - 1) if first is not None else None
 
 
 def _begin_at(session: Session, answered: int, *, replay: bool, after_id: str) -> int:
@@ -228,16 +250,25 @@ def _answer(session: Session, principal: Principal, response: Frame) -> None:
 
 
 def _keep(
-    session: Session, run: Run | None, principal: Principal, frame: Frame, event_uuid: str
+    session: Session,
+    run: Run | None,
+    principal: Principal,
+    frame: Frame,
+    event_uuid: str,
+    told: int,
 ) -> int:
     words = session_frames.text_of(frame)
+    data: Frame = {"frame": session_frames.bare(frame)}
+    taken = _taken(session, run, frame, told) if frame["type"] == "result" else None
+    if taken is not None:
+        data["answered"] = taken
     with_words, without = KINDS[frame["type"]]
     _, after = log.append(
         session,
         kind=with_words if words else without,
         content=words,
         author=WORKER if frame["type"] == "assistant" else principal.id,
-        data={"frame": session_frames.bare(frame)},
+        data=data,
         run=run,
         event_uuid=event_uuid,
     )

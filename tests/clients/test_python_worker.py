@@ -107,7 +107,7 @@ async def test_turns_come_one_after_another_and_a_message_is_heard_once(session_
         await asyncio.wait_for(bench.begun.wait(), 5)
         bench.gate.set()
         (result,) = await said(visit, "result")
-        assert result["result"] == "more"
+        assert (result["result"], result["after_id"]) == ("more", "u2")
         await visit.say(user("next", "u3"))
         await said(visit, "result", 2)
         assert bench.acted == ["wait", "next"]
@@ -208,6 +208,23 @@ async def test_a_refusal_fails_the_turn_and_the_worker_goes_on(session_server):
         await visit.say(user("stream", "u1"), user("ok", "u2"))
         refused, good = await said(visit, "result", 2)
         assert (refused["result"], good["subtype"]) == ("Refused", "success")
+
+
+async def test_a_result_that_is_refused_ends_its_turn_all_the_same(session_server):
+    async def refuse(visit: Any, frame: dict) -> None:
+        if frame["type"] == "result" and not frame["is_error"]:
+            refused = response(frame["uuid"], {})
+            refused["response"] |= {"subtype": "error", "error": "no"}
+            await visit.say(refused)
+        await heard(visit, frame)
+
+    heard, session_server.heard = session_server.heard, refuse
+    async with Bench(session_server).at_work():
+        visit = await session_server.visit()
+        await visit.say(user("ok", "u1"))
+        _, failed = await said(visit, "result", 2)
+        assert (failed["is_error"], failed["result"]) == (True, "the result was refused: no")
+        assert failed["after_id"] == "u1"
 
 
 async def test_a_newer_worker_ends_it(session_server):

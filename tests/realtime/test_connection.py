@@ -143,6 +143,21 @@ async def test_an_identity_revoked_during_its_handshake_is_refused():
     assert services.log[-1] == ("depart", "c1")
 
 
+async def test_an_identity_revoked_while_its_handshake_is_answered_does_not_stay():
+    hub = Hub()
+    connection, peer, services = a_connection(Closing, hub=hub)
+    accept = peer.accept
+
+    async def accept_slowly(max_frame_bytes):
+        hub.deliver([addresses.handle("user:alice")], Event(events.DISCONNECT))
+        await accept(max_frame_bytes)
+
+    peer.accept = accept_slowly
+    await connection.open(a_request())
+    assert peer.outbound.sent == [("close", 4003, "access was revoked")]
+    assert services.log[-1] == ("depart", "c1")
+
+
 async def test_a_malformed_request_is_refused_with_the_status_of_http():
     connection, peer, _ = a_connection()
     await connection.open(Handshake(path="/ws", headers={"host": "chat.example"}, fault="no"))
@@ -440,6 +455,21 @@ async def test_a_closed_connection_leaves_every_address_and_its_presence():
     assert services.log[-1] == ("depart", "c1")
 
 
+class Watching(Knocking):
+    pings_count = True
+
+
+@pytest.mark.parametrize(("protocol", "counts"), [(Watching, True), (Knocking, False)])
+async def test_a_ping_of_the_socket_is_a_sign_of_life_where_the_protocol_says_so(protocol, counts):
+    connection, peer, _ = a_connection(protocol)
+    await connection.open(a_request())
+    before = connection.last_seen
+    peer.outbound.lived_at = before + 5
+    assert connection.last_seen == before + 5 * counts
+    peer.outbound.lived_at = before - 5
+    assert connection.last_seen == before
+
+
 async def test_frames_after_our_close_are_ignored():
     connection, _, services = await opened()
     connection.slow()
@@ -495,13 +525,13 @@ async def test_a_peer_that_makes_no_room_is_a_slow_reader():
 async def test_what_a_closed_connection_would_ask_next_is_not_asked():
     asked = []
 
-    async def call(operation, ref):
-        asked.append(ref)
+    async def carry(ask):
+        asked.append(ask.ref)
 
     asks = Asks()
-    asks.put(Ask(ReadStatus(), "one"), call)
+    asks.put(Ask(ReadStatus(), "one"), carry)
     await until(lambda: asked)
     asks.drop()
-    asks.put(Ask(ReadStatus(), "two"), call)
+    asks.put(Ask(ReadStatus(), "two"), carry)
     await asyncio.sleep(0)
     assert asked == ["one"]

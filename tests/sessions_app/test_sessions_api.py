@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import Account, Membership, Pairing, User
@@ -121,8 +123,37 @@ def test_sessions_are_listed_newest_first_in_pages(
     long_ago = call("GET", "sessions?before=2020-01-01T00:00:00Z").json()
     assert long_ago == {"data": [], "has_more": False, "first_id": None, "last_id": None}
     assert len(call("GET", "sessions", "root").json()["data"]) == 6
-    for wrong in ("after_id=nobody", "before=nobody", "limit=x", "before=%00"):
+    before_time = "before=0001-01-01T00:00:00%2B14:00"
+    for wrong in ("after_id=nobody", "before=nobody", "limit=x", "before=%00", before_time):
         assert call("GET", f"sessions?{wrong}").status_code == 400
+
+
+def test_a_longer_list_costs_no_more_queries(
+    call: Call, session: Session, django_assert_num_queries: Any
+) -> None:
+    with CaptureQueriesContext(connection) as one:
+        call("GET", "sessions")
+    for number in range(5):
+        Session.objects.create(account=session.account, key=f"k{number}", owner="alice")
+    with django_assert_num_queries(len(one)):
+        assert len(call("GET", "sessions").json()["data"]) == 6
+
+
+def test_what_no_database_could_keep_is_refused(call: Call, session: Session) -> None:
+    for path, method, body in [
+        (f"sessions/{session.public_id}", "PATCH", {"title": "\ud800"}),
+        (f"sessions/{session.public_id}/events", "POST", {"events": [user_frame("\ud800")]}),
+        ("sessions", "POST", {"session_context": {"\udfff": 1}}),
+    ]:
+        assert call(method, path, body=body).status_code == 400
+    assert session.events.count() == 2
+
+
+def test_what_is_null_is_not_changed(call: Call, session: Session) -> None:
+    path = f"sessions/{session.public_id}"
+    call("PATCH", path, body={"title": "Mine"})
+    changed = call("PATCH", path, body={"title": None, "session_status": None})
+    assert (changed.status_code, changed.json()["title"]) == (200, "Mine")
 
 
 def test_a_session_is_made_and_what_is_said_first_is_answered(

@@ -27,13 +27,16 @@ def hold(principal: Principal, node: str, connection: str = WORKER, **fields: An
     )
 
 
-def says(principal: Principal, frame: dict[str, Any], connection: str = WORKER) -> Any:
+def says(
+    principal: Principal, frame: dict[str, Any], connection: str = WORKER, told: int = 0
+) -> Any:
     return workers.say(
         principal=principal,
         session_id="s",
         connection=connection,
         frame=frame,
         event_uuid=frame.get("uuid", ""),
+        told=told,
     )
 
 

@@ -97,6 +97,7 @@ class SessionWorker(SessionLink):
         """Raises ValueError for a wrong address."""
         self._handle, self._control = turn, control
         self._turns: asyncio.Queue[Turn] = asyncio.Queue()
+        self._taken = ""  # the id of the last message that a turn is about
         self._saying = asyncio.Lock()
         self._refusals: dict[str, str] = {}
         self._acting: asyncio.Task[str | None] | None = None
@@ -169,13 +170,17 @@ class SessionWorker(SessionLink):
 
     def take(self) -> list[Turn]:
         """What was said and waits."""
-        return [self._turns.get_nowait() for _ in range(self._turns.qsize())]
+        taken = [self._turns.get_nowait() for _ in range(self._turns.qsize())]
+        for turn in taken:
+            self._taken = turn.frame["uuid"]
+        return taken
 
     # --- turns ---
 
     async def _work(self) -> None:
         while True:
             turn = await self._turns.get()
+            self._taken = turn.frame["uuid"]
             self._acting = asyncio.create_task(self._act(turn), name=f"{self._name}: turn")
             try:
                 await asyncio.wait([self._acting])
@@ -198,7 +203,14 @@ class SessionWorker(SessionLink):
         why = "interrupted" if acting.cancelled() else type(error).__name__
         text = (acting.result() or "") if good else why
         subtype = "success" if good else "error_during_execution"
-        await self.say({"type": "result", "subtype": subtype, "is_error": not good, "result": text})
+        ended = {"type": "result", "subtype": subtype, "is_error": not good, "result": text}
+        ended["after_id"] = self._taken  # what came later is not answered yet
+        try:
+            await self.say(ended)
+        except Refused as refused:  # as it is; but a turn that has no end is waited for
+            log.error("%s: the result was refused: %s", self._name, refused)
+            failed = {"subtype": "error_during_execution", "is_error": True}
+            await self.say({**ended, **failed, "result": f"the result was refused: {refused}"})
 
     # --- what viewers ask ---
 

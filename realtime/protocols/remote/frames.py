@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from realtime.core import session_messages as messages
 from realtime.core import wire
-from realtime.core.errors import MalformedFrame
+from realtime.core.errors import MalformedFrame, NotJson
 from realtime.core.session_messages import Frame
 
 MAX_OBJECTS = 1000  # of one frame
+REFUSED = "\0refused"  # the type of what stands for a frame that cannot be kept; no peer can say it
 KEEP_ALIVE: Frame = {"type": "keep_alive"}
 
 
 def decode(text: str | bytes) -> list[Frame]:
     """The objects of a frame, those left out that are none or have no text `type`."""
     try:
-        said = [wire.decode(text)]
-    except MalformedFrame:
-        said = [_decoded(line) for line in _lines(text)]
-    return [one for one in said if isinstance(one, dict) and isinstance(one.get("type"), str)]
+        said = [wire.parse(text)]
+    except NotJson:
+        said = [_parsed(line) for line in _lines(text)]
+    typed = [one for one in said if isinstance(one, dict) and isinstance(one.get("type"), str)]
+    return [_judged(one) for one in typed]
 
 
 def blocks(frame: Frame) -> list[Frame]:
@@ -58,9 +61,19 @@ def _lines(text: str | bytes) -> list[Any]:
     return [line for line in lines if line.strip()][:MAX_OBJECTS]
 
 
-def _decoded(line: str | bytes) -> Any:
+def _parsed(line: str | bytes) -> Any:
     """None for what is no JSON: the other lines count."""
     try:
-        return wire.decode(line)
-    except MalformedFrame:
+        return wire.parse(line)
+    except NotJson:
         return None
+
+
+def _judged(frame: Frame) -> Frame:
+    """What no later stage could carry is refused by its name, if it has one: it is not kept."""
+    try:
+        wire.sanitize(frame)
+    except MalformedFrame as error:
+        name = messages.uuid_of(frame) or messages.request_id(frame)
+        return {"type": REFUSED, "name": name.replace("\0", ""), "why": str(error)}
+    return frame

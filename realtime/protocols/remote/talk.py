@@ -11,6 +11,7 @@ asked in vain too often; 4001 no such session; 4009 a newer worker; 1012 restart
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from realtime.core import addresses, events, wire
@@ -63,6 +64,7 @@ class RemoteProtocol(Protocol):
     )
 
     name: ClassVar[str] = "remote"
+    pings_count: ClassVar[bool] = True  # who watches may have nothing to say for hours (3.7)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -149,11 +151,20 @@ class RemoteProtocol(Protocol):
     def receive(self, frame: list[Frame]) -> Effects:
         effects: list[Effect] = [Touch()]
         for one in frame:
-            if one["type"] == "keep_alive":
-                effects += self._lives()
-            else:
-                effects += self._work.says(one) if self._work is not None else self._says(one)
+            effects += self._heard_from_peer(one)
         return effects
+
+    def _heard_from_peer(self, frame: Frame) -> Sequence[Effect]:
+        match frame["type"]:
+            case "keep_alive":
+                return self._lives()
+            case frames.REFUSED:
+                told = frames.refusal(self._session, frame["name"], frame["why"])
+                return [Send(told)] if frame["name"] else []
+            case _ if self._work is not None:
+                return self._work.says(frame, self._seq)
+            case _:
+                return self._says(frame)
 
     def _lives(self) -> list[Effect]:
         """Who hears the answer has heard all that was stored when it came (3.5, 3.7)."""

@@ -48,14 +48,17 @@ class Work:
         self._after = outcome["after"] or self._after
         self.goes_on(outcome["run"])
 
-    def says(self, frame: Frame) -> list[Effect]:
+    def says(self, frame: Frame, told: int) -> list[Effect]:
+        """`told`: the number of the event that the worker had been sent last."""
         match frame["type"]:
             case "assistant" if messages.has_words(frame):
                 return [self._keep(frame), *self._spoken(frame)]
             case "user" if messages.has_words(frame):
                 return [self._keep(frame), *self._tools_used(frame)]
-            case "system" | "result":
+            case "system":
                 return [self._keep(frame)]
+            case "result":
+                return [self._keep(frame, told)]
             case "control_request" if messages.is_request(frame):
                 return [self._keep(frame)]
             case "control_response" if messages.is_response(frame):
@@ -69,10 +72,14 @@ class Work:
             case _:
                 return []
 
-    def _keep(self, frame: Frame) -> Effect:
+    def _keep(self, frame: Frame, told: int = 0) -> Effect:
         uuid = messages.uuid_of(frame)
         said = WorkInSession(
-            session_id=self._place.key, connection=self._connection, frame=frame, event_uuid=uuid
+            session_id=self._place.key,
+            connection=self._connection,
+            frame=frame,
+            event_uuid=uuid,
+            told=told,
         )
         return Call(said, WORK + uuid)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from realtime.core import errors
 from realtime.core.credentials import SessionTicket
-from realtime.core.effects import Ask, Close, Send, SendText
+from realtime.core.effects import Ask, Call, Close, Send, SendText
 from realtime.core.events import SESSION_HELD, SESSION_LOGGED, SESSION_SAID, SESSION_WORK, Event
 from realtime.core.handshake import Handshake
 from realtime.core.operations import ReadEvents
@@ -65,6 +65,27 @@ def logged(seq: int) -> Event:
 )
 def test_one_object_or_several_between_newlines(text: str | bytes, types: list[str]) -> None:
     assert [frame["type"] for frame in RemoteProtocol().decode(text)] == types
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"message": {"content": "a\0b"}}, "U+0000"),
+        ({"message": {"content": [{f"k{n}": 1 for n in range(1001)}]}}, "1000 keys"),
+        ({"result": 2**60}, "2^53"),
+    ],
+)
+@pytest.mark.parametrize("works", [False, True])
+def test_what_cannot_be_kept_is_refused_by_its_name(works: bool, more: Any, why: str) -> None:
+    peer = a_worker() if works else a_viewer()
+    for name in ("uuid", "request_id"):
+        said = json.dumps({"type": "result", name: "n-1", **more})
+        _, *told = peer.receive(peer.decode(said + '\n{"type":"keep_alive"}'))
+        refused, alive = [effect.frame for effect in told if isinstance(effect, Send)]
+        assert refused["response"]["request_id"] == "n-1"
+        assert why in refused["response"]["error"]
+        assert alive["type"] == "keep_alive"
+    assert len(peer.receive(peer.decode(json.dumps({"type": "x", **more})))) == 1
 
 
 def test_a_frame_holds_a_thousand_objects_at_most() -> None:
@@ -234,3 +255,13 @@ def test_a_worker_is_shown_what_is_for_it_and_a_missing_number_makes_it_read() -
     [ask] = worker.deliver(logged(4))
     assert isinstance(ask, Ask)
     assert ask.operation == ReadEvents(session_id="session_abc", after_seq=2, work=True)
+
+
+def test_a_result_says_what_the_worker_had_been_told_by_then() -> None:
+    worker = a_worker()
+    theirs = logged(1)
+    theirs.data["work"] = {}
+    worker.deliver(theirs)
+    [_, call] = worker.receive([{"type": "result", "uuid": "r-1"}])
+    assert isinstance(call, Call)
+    assert (call.operation.frame["uuid"], call.operation.told) == ("r-1", 1)

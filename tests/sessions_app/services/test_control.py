@@ -10,7 +10,13 @@ import pytest
 from django.utils import timezone
 
 from realtime.core import addresses
-from realtime.core.errors import InvalidParams, NotFound, NotOwner, RoleTooLow
+from realtime.core.errors import (
+    InvalidParams,
+    NotFound,
+    NotOwner,
+    ResourceExhausted,
+    RoleTooLow,
+)
 from realtime.core.principal import Principal
 from sessions_app.models import ControlRequest, Run, Session
 from sessions_app.services import control, presence, workers
@@ -93,6 +99,34 @@ def test_a_model_is_the_sessions_from_then_on(alice: Principal, session: Session
     with pytest.raises(InvalidParams):
         ask(alice, "c-3", subtype="set_model", model="x" * 256)
     assert not ControlRequest.objects.filter(request_id="c-3").exists()
+
+
+def test_what_was_set_holds_for_a_worker_that_comes_later(
+    alice: Principal, worker: Principal, node: str, session: Session
+) -> None:
+    ask(alice, "c-1", "set_permission_mode", mode="plan", more=["not", "kept"])
+    ask(alice, "c-2", "set_max_thinking_tokens", max_thinking_tokens=1024)
+    ask(alice, "c-3", "set_model", model="big")
+    ask(alice, "c-4", "set_permission_mode", mode="acceptEdits")
+    frames = hold(worker, node)["frames"]
+    assert [one["request"] for one in frames] == [
+        {"subtype": "set_model", "model": "big"},
+        {"subtype": "set_max_thinking_tokens", "max_thinking_tokens": 1024},
+        {"subtype": "set_permission_mode", "mode": "acceptEdits"},
+    ]
+    for one in frames:
+        assert (one["type"], one["session_id"]) == ("control_request", session.public_id)
+        says(worker, {"type": "control_response", "response": {"request_id": one["request_id"]}})
+    ask(alice, "c-5", "set_max_thinking_tokens", max_thinking_tokens=None)
+    assert len(hold(worker, node, "w-2")["frames"]) == 2
+
+
+@pytest.mark.parametrize("mode", [{}, ["plan"], "m" * 256])
+def test_a_setting_of_another_kind_is_refused(
+    alice: Principal, session: Session, mode: Any
+) -> None:
+    with pytest.raises(InvalidParams, match="mode"):
+        ask(alice, subtype="set_permission_mode", mode=mode)
 
 
 def test_an_interrupt_stops_a_run_that_001_began(
@@ -218,6 +252,32 @@ def test_who_only_reads_may_initialize_and_no_more(session: Session) -> None:
     assert ask(reader, subtype="initialize")
     with pytest.raises(RoleTooLow):
         ask(reader, "c-2", subtype="interrupt")
+
+
+def test_who_asks_without_end_fills_no_database(
+    alice: Principal, session: Session, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(control, "KEEP_MOST", 3)
+    other = Session.objects.create(account=session.account, key="other", owner="alice")
+    other.requests.create(asker="viewer", request_id="old", status="answered", asked_by="alice")
+    for number in range(6):
+        ask(alice, f"c-{number}", subtype="mcp_status")
+    asked = session.requests.order_by("pk").values_list("request_id", flat=True)
+    assert list(asked) == ["c-3", "c-4", "c-5"]
+    assert other.requests.count() == 1
+
+
+def test_a_worker_that_answers_nothing_is_not_asked_without_end(
+    alice: Principal, worker: Principal, node: str, session: Session, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(control, "MOST_WAITING", 2)
+    hold(worker, node)
+    for number in range(2):
+        assert ask(alice, f"c-{number}", subtype="get_settings") is None
+    with pytest.raises(ResourceExhausted):
+        ask(alice, "c-2", subtype="get_settings")
+    assert ask(alice, "c-1", subtype="get_settings") is None  # it waits already
+    assert ask(alice, "c-3", subtype="interrupt") is not None
 
 
 def test_answers_are_forgotten_after_a_week_and_questions_are_not(

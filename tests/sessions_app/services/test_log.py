@@ -142,6 +142,13 @@ def test_every_kind_has_a_frame(session: Session) -> None:
         assert session_frames.stored(event, session)["type"]
 
 
+def test_an_event_costs_its_number_its_row_and_its_announcement(
+    session: Session, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(4):
+        log.append(session, kind="user", content="a")
+
+
 def test_what_is_rolled_back_is_not_told(session: Session, told: Any) -> None:
     log.append(session, kind="user", content="a", event_uuid="u")
     with pytest.raises(IntegrityError), transaction.atomic():

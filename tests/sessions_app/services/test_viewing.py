@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
 
 from realtime.core.errors import GatewayError, NotFound, NotOwner, RoleTooLow
 from realtime.core.principal import Principal
+from sessions_app.agents import AgentFailed
 from sessions_app.models import Session
-from sessions_app.services import talking, viewing
+from sessions_app.services import agent_choice, chat, talking, viewing
 
 SAID = {"type": "user", "uuid": "u-1", "message": {"role": "user", "content": "hi"}}
 
@@ -87,6 +89,22 @@ def test_the_log_comes_in_pages_bounded_by_number_and_size(
     assert after == 4
 
 
+def test_a_page_of_a_log_of_long_events_takes_the_room_of_a_few(
+    alice: Principal, session: Session
+) -> None:
+    long = "x" * 400_000
+    for _ in range(40):
+        session.append(kind="user", content=long)
+    tracemalloc.start()
+    try:
+        page = viewing.read(principal=alice, session_id="s", after_seq=2)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(page["events"]), page["more"]) == (1, True)
+    assert peak < 20 * len(long)
+
+
 def test_numbers_whose_events_are_gone_are_passed_over(alice: Principal, session: Session) -> None:
     session.events.all().delete()
     page = viewing.read(principal=alice, session_id="s", after_seq=0)
@@ -107,6 +125,19 @@ def test_what_is_said_is_stored_as_it_was_said_and_once(
         (3, blocks, 1)
     ]
     assert shown[0][1]["parent_tool_use_id"] is None
+
+
+def test_what_is_said_to_an_agent_that_is_gone_is_stored_and_its_turn_fails(
+    alice: Principal, session: Session, node: str
+) -> None:
+    Session.objects.update(agent="gone")
+    sent = talking.say(principal=alice, node=node, session_id="s", frame=SAID, event_uuid="u-1")
+    assert (sent.outcome, sent.agent) == ("started", "gone")
+    assert session.events.filter(uuid="u-1").exists()
+    with pytest.raises(AgentFailed, match="agent not found: gone"):
+        agent_choice.get(sent.agent)
+    with pytest.raises(NotFound):  # 001 is told at once
+        chat.send(principal=alice, node=node, session_key="s", message="hi")
 
 
 def test_a_word_that_cancels_in_001_is_a_word_in_002(

@@ -113,6 +113,15 @@ def test_what_has_no_words_is_no_message_of_001(
     assert [frame["type"] for _, frame in page["events"]] == ["assistant", "user", "system"]
 
 
+@pytest.mark.parametrize("message", ["x", None, [1], {"content": 5}, {"content": [1, {}]}])
+def test_a_message_of_a_strange_shape_is_kept_as_it_is(
+    held: Session, worker: Principal, message: Any
+) -> None:
+    says(worker, {"type": "system", "uuid": "s-1", "message": message})
+    kept = held.events.get(uuid="s-1")
+    assert (kept.content, kept.data["frame"]["message"]) == ("", message)
+
+
 def test_the_newer_worker_holds_and_the_older_has_nothing_to_say(
     held: Session, worker: Principal, node: str, told: Any
 ) -> None:
@@ -192,6 +201,44 @@ def test_a_worker_begins_behind_the_last_turn_or_what_it_has_seen(
     say("three")
     found = hold(worker, node, "w-2", **fields)
     assert work_of(alice, found["seq"]) == seen
+
+
+def test_what_the_worker_had_not_taken_before_its_result_begins_the_next_turn(
+    held: Session, say: Say, alice: Principal, worker: Principal, node: str, run_events: Any
+) -> None:
+    first = say("one")
+    for text in ("two", "three"):
+        assert say(text).outcome == "injected"
+    told = held.events.get(content="two").seq
+    outcome = says(worker, result(), told=told)
+    assert outcome["run"]["runId"] not in ("", first.run_id)
+    assert run_events() == ["run.started", "run.completed", "run.started"]
+    found = hold(worker, node, "w-2")
+    assert work_of(alice, found["seq"]) == ["three"]
+    assert found["run"]["runId"] == outcome["run"]["runId"]
+    assert says(worker, result(), "w-2", told=found["seq"])["run"] is None
+    assert work_of(alice, hold(worker, node, "w-3")["seq"]) == []
+
+
+def test_a_worker_may_name_the_last_message_that_its_result_is_about(
+    held: Session, say: Say, alice: Principal, worker: Principal, node: str
+) -> None:
+    say("one")
+    for text in ("two", "three"):
+        say(text, event_uuid=f"u-{text}", frame={"type": "user", "message": {"content": text}})
+    newest = held.events.order_by("-seq")[0].seq
+    assert says(worker, result(after_id="u-two"), told=newest)["run"] is not None
+    assert work_of(alice, hold(worker, node, "w-2")["seq"]) == ["three"]
+    assert says(worker, result(after_id="u-three"), "w-2", told=newest)["run"] is None
+    assert work_of(alice, hold(worker, node, "w-3")["seq"]) == []
+
+
+def test_a_result_that_is_said_again_on_a_new_socket_is_about_its_turn(
+    held: Session, say: Say, worker: Principal, node: str
+) -> None:
+    say("one")
+    hold(worker, node, "w-2")
+    assert says(worker, result(), "w-2", told=0)["run"] is None
 
 
 def test_a_turn_goes_on_when_its_worker_is_back_in_time(
