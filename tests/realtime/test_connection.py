@@ -495,13 +495,13 @@ async def test_a_peer_that_makes_no_room_is_a_slow_reader():
 async def test_what_a_closed_connection_would_ask_next_is_not_asked():
     asked = []
 
-    async def call(operation, ref):
-        asked.append(ref)
+    async def carry(ask):
+        asked.append(ask.ref)
 
     asks = Asks()
-    asks.put(Ask(ReadStatus(), "one"), call)
+    asks.put(Ask(ReadStatus(), "one"), carry)
     await until(lambda: asked)
     asks.drop()
-    asks.put(Ask(ReadStatus(), "two"), call)
+    asks.put(Ask(ReadStatus(), "two"), carry)
     await asyncio.sleep(0)
     assert asked == ["one"]
