@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.live.made import a_key, a_session
 from tests.live.viewer import Viewer
-from tests.live.worker import Worker
+from tests.live.worker import ALLOW, Worker
 from tests.services import FaultProxy
 from tests.services.javascript import bun, node
 from tests.services.people import key_of
@@ -37,7 +38,6 @@ QUICK = {
 ALICE = key_of("alice")
 WITHIN_S = 30.0
 RECONNECTS = 50
-ALLOW = {"behavior": "allow", "updatedInput": {}}
 
 
 class Program:
@@ -96,16 +96,6 @@ class Program:
         return self.heard(name)
 
 
-def a_session(server: Any) -> str:
-    made = server.run("create_session", "s", "--user", "alice", "--json")
-    return json.loads(made)["id"]
-
-
-def a_key(server: Any) -> str:
-    scopes = ["--scopes", "sessions.work", "--json"]
-    return json.loads(server.run("create_api_key", "w", "--user", "alice", *scopes))["key"]
-
-
 @pytest.mark.parametrize("runtime", RUNTIMES)
 async def test_after_fifty_reconnects_nothing_is_lost_and_nothing_came_twice(serve, runtime):
     server = serve()
@@ -142,8 +132,7 @@ async def test_after_fifty_reconnects_nothing_is_lost_and_nothing_came_twice(ser
             await program.until(lambda: set(program.heard("stored")) >= set(said))
             await program.until(lambda: "a-end" in program.stored)
             async with Viewer(server, session, ALICE, replay="true") as late:
-                await late.send({"type": "keep_alive"})
-                await late.of("keep_alive")
+                await late.entered()
                 log = late.stored
     assert program.stored == log
     assert len(program.stored) == len(set(program.stored))
