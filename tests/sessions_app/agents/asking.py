@@ -10,9 +10,17 @@ import pytest
 
 from sessions_app.agents import AgentFailed, Retrying, Turn
 from sessions_app.agents.openai import OpenAI
+from sessions_app.services import endpoints
 
 KEY = "sk-never-to-be-seen"
 Serve = Callable[..., Any]
+
+
+def key_of(name: str) -> str:
+    """The key that the agent of this name shows to its endpoint."""
+    agent = endpoints.agent(name)
+    assert isinstance(agent, OpenAI)
+    return agent._endpoint.key
 
 
 async def spoken(agent: OpenAI, turn: Turn | None = None) -> list[str | Retrying]:

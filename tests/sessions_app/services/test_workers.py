@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from realtime.core.errors import NotFound, NotOwner, Replaced
+from realtime.core.errors import Replaced
 from realtime.core.principal import Principal
 from sessions_app.models import Presence, Run, Session
 from sessions_app.services import chat, presence, questions, runs, viewing, workers
 from sessions_app.services.sent import Sent
+from tests.sessions_app.gate import strangers
 from tests.sessions_app.worker import WORKER, arrive, hold, question, result, says, words
 
 Say = Callable[..., Sent]
@@ -135,14 +136,7 @@ def test_a_worker_that_was_slow_to_hold_does_not_undo_a_newer_one(
         workers.hold(principal=worker, node=node, session_id="s", connection="w-old")
 
 
-@pytest.mark.parametrize(
-    ("who", "refusal"),
-    [
-        ("stranger", NotOwner),
-        ("other tenant's owner", NotFound),
-        ("other tenant's admin", NotFound),
-    ],
-)
+@strangers
 def test_nobody_else_works_a_session(
     people: dict[str, Principal], session: Session, node: str, who: str, refusal: type[Exception]
 ) -> None:
