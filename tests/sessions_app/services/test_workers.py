@@ -12,7 +12,7 @@ from django.utils import timezone
 from realtime.core.errors import Replaced
 from realtime.core.principal import Principal
 from sessions_app.models import Presence, Run, Session
-from sessions_app.services import chat, presence, questions, runs, viewing, workers
+from sessions_app.services import chat, nodes, presence, questions, runs, viewing, workers
 from sessions_app.services.sent import Sent
 from tests.sessions_app.gate import strangers
 from tests.sessions_app.worker import WORKER, arrive, hold, question, result, says, words
@@ -239,6 +239,18 @@ def test_a_turn_whose_worker_is_gone_fails_after_a_while(
     assert told("session.logged")[-1][1].data["frame"]["result"] == "the worker has gone"
     assert questions.pending(held) == []
     assert say("echo this").outcome == "started"
+
+
+def test_a_process_that_was_silent_for_a_moment_has_its_worker_still(
+    held: Session, say: Say, node: str
+) -> None:
+    say("do it")
+    for lease_s in (-1, 60):
+        nodes.renew(node=node, host="here", pid=1, lease_s=lease_s)
+        assert workers.sweep() == 0
+    age(Session, worker_left_at=True)
+    nodes.renew(node=node, host="here", pid=1, lease_s=-1)
+    assert workers.sweep() == 0, "another silence begins anew"
 
 
 def test_a_worker_that_does_not_stop_is_not_waited_for(
