@@ -9,8 +9,9 @@ from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from accounts.admin.scope import AccountAdmin, acting
+from accounts.admin.scope import SuperuserAdmin, acting
 from realtime.core.errors import GatewayError
+from sessions_app.admin.asked import AskedAdmin
 from sessions_app.models import AgentEndpoint
 from sessions_app.services import endpoints
 
@@ -56,7 +57,7 @@ class EndpointForm(forms.ModelForm):
 
 
 @admin.register(AgentEndpoint)
-class AgentEndpointAdmin(AccountAdmin):
+class AgentEndpointAdmin(AskedAdmin, SuperuserAdmin):
     form = EndpointForm
     list_display = ("name", "base_url", "model", "has_key", "updated_at")
     ordering = ("name",)
@@ -73,15 +74,6 @@ class AgentEndpointAdmin(AccountAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return acting(request).is_superuser
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return acting(request).is_superuser
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return acting(request).is_superuser
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return acting(request).is_superuser
-
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
@@ -92,17 +84,6 @@ class AgentEndpointAdmin(AccountAdmin):
     @admin.display(description="key", boolean=True)
     def has_key(self, row: AgentEndpoint) -> bool:
         return bool(row.sealed_key)
-
-    # The row is there already, made by the service that the form has asked.
-
-    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
-        return form.instance
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        pass
-
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        pass
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         endpoints.remove(principal=acting(request), name=obj.name)

@@ -146,6 +146,9 @@ def sweep() -> int:
     And answer what viewers have asked a worker that is gone.
     """
     working = Run.objects.filter(agent=WORKER, status=Run.Status.RUNNING)
+    # Its process was silent for a moment only: the next silence has its own time.
+    back = Session.objects.filter(_served(), pk__in=working.values("session"))
+    back.exclude(worker_left_at=None).update(worker_left_at=None)
     orphaned = Session.objects.exclude(_served())
     left = orphaned.filter(worker_left_at=None, pk__in=working.values("session"))
     left.update(worker_left_at=Now())

@@ -6,7 +6,6 @@ Source: PROTOCOLS.md 3.7, 3.8, 3.9.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -15,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.live.made import a_key, a_session
 from tests.live.viewer import Viewer
+from tests.live.worker import ALLOW
 from tests.services import FaultProxy
 from tests.services.gateway import ROOT, clean_environment
 from tests.services.people import key_of
@@ -36,19 +37,8 @@ HOW: dict[str, Any] = {"timing": QUICK, "max_retries": None, "options": {"proxy"
 WITHIN_S = 30.0
 RECONNECTS = 50
 STORED = {"user", "assistant", "result", "system"}
-ALLOW = {"behavior": "allow", "updatedInput": {}}
 PACKAGE = ROOT / "clients" / "python"
 SNIPPETS = re.findall(r"```python\n(.*?)```", (PACKAGE / "README.md").read_text(), re.DOTALL)
-
-
-def a_session(server: Any) -> str:
-    made = server.run("create_session", "s", "--user", "alice", "--json")
-    return json.loads(made)["id"]
-
-
-def a_key(server: Any) -> str:
-    scopes = ["--scopes", "sessions.work", "--json"]
-    return json.loads(server.run("create_api_key", "w", "--user", "alice", *scopes))["key"]
 
 
 async def echo(turn: Turn) -> str:
@@ -133,8 +123,7 @@ async def failing(line: FaultProxy, number: int, watched: Watching):
 
 async def the_log(server: Any, session: str) -> list[str]:
     async with Viewer(server, session, ALICE, replay="true") as late:
-        await late.send({"type": "keep_alive"})
-        await late.of("keep_alive")
+        await late.entered()
         return late.stored
 
 

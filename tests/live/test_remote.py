@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import itertools
 
 import httpx
 import pytest
 
+from tests.live.made import a_session
 from tests.live.viewer import Viewer, bearer
 from tests.services.people import key_of
 
 pytestmark = [pytest.mark.live, pytest.mark.own_server]
 
 ALICE, ROOT = key_of("alice"), key_of("root")
-
-
-def a_session(server, key="s", user="alice", *more):
-    return json.loads(server.run("create_session", key, "--user", user, *more, "--json"))["id"]
 
 
 async def turns(viewer, *texts):
@@ -33,6 +30,8 @@ async def test_what_is_said_is_answered_and_everyone_who_watches_sees_the_same(s
     server = serve()
     session = a_session(server)
     async with Viewer(server, session, ALICE) as here, Viewer(server, "s", ROOT) as there:
+        await there.entered()
+        await here.entered()
         await here.say("hello there", uuid="u-1")
         await here.of("result")
         await there.of("result")
@@ -41,7 +40,7 @@ async def test_what_is_said_is_answered_and_everyone_who_watches_sees_the_same(s
         assert (user["uuid"], user["message"]["content"]) == ("u-1", "hello there")
         (answer,) = await there.of("assistant")
         assert answer["message"]["content"] == [{"type": "text", "text": "hello there"}]
-        assert [f["type"] for f in there.frames if f["type"] != "stream_event"] == [
+        assert [f["type"] for f in there.events if f["type"] != "stream_event"] == [
             "user",
             "assistant",
             "result",
@@ -49,7 +48,7 @@ async def test_what_is_said_is_answered_and_everyone_who_watches_sees_the_same(s
         for viewer in (here, there):
             partials = await viewer.of("stream_event", 2)
             assert "".join(p["event"]["delta"]["text"] for p in partials) == "hello there"
-            for frame in viewer.frames:
+            for frame in viewer.events:
                 assert frame["session_id"] == session
                 assert frame["uuid"]
                 assert frame["created_at"].endswith("Z")
@@ -70,6 +69,7 @@ async def test_what_was_said_just_before_the_socket_closed_is_stored_and_answere
     server = serve()
     session = a_session(server)
     async with Viewer(server, session, ALICE) as watching:
+        await watching.entered()
         for number in range(10):
             async with Viewer(server, session, ALICE) as hasty:
                 await hasty.say(f"slow 0.{number}", uuid=f"u-{number}")
@@ -94,6 +94,7 @@ async def test_001_and_002_are_one_session(serve, join):
     session = a_session(server)
     browser = await join(server, token=ALICE)
     async with Viewer(server, session, ALICE) as viewer:
+        await viewer.entered()
         answer = await browser.ask("chat.send", message="from 001", sessionKey="s")
         (result,) = await viewer.of("result")
         assert (result["result"], result["is_error"]) == ("from 001", False)
@@ -141,6 +142,7 @@ async def test_a_replay_has_every_event_once_and_goes_on_live(serve):
             await back.frame(lambda f: f["type"] == "result" and f["result"] == "e")
             assert back.stored == viewer.stored[5:]
         async with Viewer(server, session, ALICE) as bare:
+            await bare.entered()
             await turns(viewer, "f")
             await bare.of("result")
             assert bare.stored == viewer.stored[-3:]
@@ -163,13 +165,18 @@ async def test_ten_thousand_events_replay_without_a_gap_while_new_ones_arrive(se
     session = a_session(server)
     await asyncio.to_thread(server.run, "shell", "--verbosity=0", "-c", FILL.format(count=10_000))
     async with (
-        Viewer(server, session, ALICE, replay="true") as late,
         Viewer(server, session, ALICE) as speaker,
+        Viewer(server, session, ALICE, replay="true") as late,
     ):
-        await turns(speaker, "one", "two", "three")
-        await late.frame(lambda f: f["type"] == "result" and f["result"] == "three", 60)
-        expected = [f"e-{number}" for number in range(10_000)] + speaker.stored
-        assert late.stored == expected
+        await speaker.entered()
+        replayed = asyncio.create_task(late.frame(lambda f: f.get("uuid") == "e-9999", 60))
+        meanwhile = itertools.count()
+        while not replayed.done():
+            last = f"m{next(meanwhile)}"
+            await turns(speaker, last)
+        await replayed
+        await late.frame(lambda f: f["type"] == "result" and f["result"] == last, 60)
+        assert late.stored == [f"e-{number}" for number in range(10_000)] + speaker.stored
 
 
 async def test_what_is_posted_over_http_is_answered_on_the_sockets(serve, join):

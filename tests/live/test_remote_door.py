@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 
 import httpx
+import jwt
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from tests.live.made import a_key, a_session, token_of
 from tests.live.viewer import Viewer, bearer, url_of
+from tests.live.worker import Worker
 from tests.services.people import key_of
 
 pytestmark = [pytest.mark.live, pytest.mark.own_server]
@@ -24,31 +28,15 @@ keys.revoke(principal=root, key_id=ApiKey.objects.get(prefix={prefix!r}).pk)
 """
 
 
-def a_session(server, key="s", user="alice", *more):
-    return json.loads(server.run("create_session", key, "--user", user, *more, "--json"))["id"]
-
-
-def token_of(server, name):
-    return json.loads(server.run("issue_token", name, "--json"))["access"]
-
-
-def a_key(server, scopes, user="alice"):
-    made = server.run("create_api_key", "k", "--user", user, "--scopes", scopes, "--json")
-    return json.loads(made)["key"]
-
-
 async def code(server, session, token="", headers=None, **query):
     async with Viewer(server, session, token, headers, **query) as viewer:
         return (await viewer.closed())[0]
 
 
 async def enters(server, session, token="", headers=None, **query):
-    """Whether it stays open: an answer comes to what only who is in can do."""
+    """Whether it is let in: an answer comes that only who is in gets."""
     async with Viewer(server, session, token, headers, **query) as viewer:
-        pong = await viewer.socket.ping()
-        await pong
-        await viewer.send({"type": "user", "uuid": "x", "message": {"role": "user"}})
-        await (await viewer.socket.ping())
+        await viewer.entered()
         return viewer.socket.close_code is None
 
 
@@ -111,19 +99,28 @@ async def test_a_session_that_is_not_there_is_4001_four_times_a_minute_then_4003
     assert await enters(server, session, key_of("alice"))
 
 
-async def test_what_is_revoked_closes_with_4003(serve):
+@pytest.mark.parametrize(("part", "scope"), [(Viewer, "operator.read"), (Worker, "sessions.work")])
+async def test_a_key_that_is_revoked_closes_with_4003(serve, part, scope):
     server = serve()
     session = a_session(server)
     async with httpx.AsyncClient(base_url=server.url, headers=bearer(key_of("alice"))) as http:
-        made = (await http.post("/api/auth/keys/", json={"name": "short"})).json()
-        async with Viewer(server, session, made["key"]) as viewer:
-            await viewer.say("hello", uuid="u-1")
-            await viewer.of("result")
+        body = {"name": "short", "scopes": [scope]}
+        made = (await http.post("/api/auth/keys/", json=body)).json()
+        async with part(server, session, made["key"]) as one:
+            await one.entered()
             await http.delete(f"/api/auth/keys/{made['id']}/")
-            assert (await viewer.closed())[0] == 4003
-        assert await code(server, session, made["key"]) == 4003
+            assert (await one.closed())[0] == 4003
+        async with part(server, session, made["key"]) as again:
+            assert (await again.closed())[0] == 4003
+
+
+async def test_a_log_out_closes_with_4003(serve):
+    server = serve()
+    session = a_session(server)
+    async with httpx.AsyncClient(base_url=server.url) as http:
         pair = json.loads(server.run("issue_token", "alice", "--json"))
         async with Viewer(server, session, pair["access"]) as viewer:
+            await viewer.entered()
             await http.post("/api/auth/token/revoke/", json={"refresh": pair["refresh"]})
             assert (await viewer.closed())[0] == 4003
         assert await code(server, session, pair["access"]) == 4003
@@ -132,11 +129,20 @@ async def test_what_is_revoked_closes_with_4003(serve):
 async def test_what_has_expired_closes_with_4003(serve):
     server = serve()
     session = a_session(server)
-    made = server.run("create_api_key", "k", "--user", "alice", "--expires-in", "4s", "--json")
-    key = json.loads(made)["key"]
-    async with Viewer(server, session, key) as viewer:
+    secret = server.environ["SECRET_KEY"]
+    claims = jwt.decode(token_of(server, "alice"), options={"verify_signature": False})
+    assert await enters(server, session, jwt.encode(claims, secret, algorithm="HS256"))
+    over = {**claims, "exp": int(time.time()) - 60}
+    assert await code(server, session, jwt.encode(over, secret, algorithm="HS256")) == 4003
+    soon = {**claims, "exp": int(time.time())}  # what is left of it is its leeway
+    async with Viewer(server, session, jwt.encode(soon, secret, algorithm="HS256")) as viewer:
         assert (await viewer.closed())[0] == 4003
-    assert await code(server, session, key) == 4003
+    for part, scope in ((Viewer, "operator.read"), (Worker, "sessions.work")):
+        key = a_key(server, scope, "alice", "--expires-in", "2s")
+        async with part(server, session, key) as one:
+            assert (await one.closed())[0] == 4003
+        async with part(server, session, key) as late:
+            assert (await late.closed())[0] == 4003
 
 
 async def test_who_may_only_read_says_nothing(serve):

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
-
+from tests.live.line import Line
 from tests.services import Serve
-
-PATIENCE_S = 15.0
 
 
 def url_of(server: Serve, session: str, part: str = "subscribe", **query: str) -> str:
@@ -26,7 +20,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-class Viewer:
+class Viewer(Line):
     """`async with Viewer(server, session, token, **query) as viewer`; frames are kept."""
 
     part = "subscribe"
@@ -34,35 +28,13 @@ class Viewer:
     def __init__(
         self, server: Serve, session: str, token: str = "", headers: Any = None, **query: str
     ) -> None:
-        self.url = url_of(server, session, self.part, **query)
-        self.headers = {**(bearer(token) if token else {}), **(headers or {})}
-        self.frames: list[dict[str, Any]] = []
-        self._arrived = asyncio.Condition()
-
-    async def __aenter__(self) -> Any:
-        headers = dict(self.headers)
-        options: Any = {"origin": headers.pop("Origin")} if "Origin" in headers else {}
-        self.socket: ClientConnection = await connect(
-            self.url, additional_headers=headers, proxy=None, max_size=None, **options
+        shown = {**(bearer(token) if token else {}), **(headers or {})}
+        super().__init__(
+            url_of(server, session, self.part, **query),
+            origin=shown.pop("Origin", None),
+            additional_headers=shown,
+            max_size=None,
         )
-        self._reader = asyncio.create_task(self._read())
-        return self
-
-    async def __aexit__(self, *details: Any) -> None:
-        await self.socket.close()
-        await self._reader
-
-    async def _read(self) -> None:
-        try:
-            async for text in self.socket:
-                async with self._arrived:
-                    self.frames.append(json.loads(text))
-                    self._arrived.notify_all()
-        except ConnectionClosed:
-            pass
-        finally:
-            async with self._arrived:
-                self._arrived.notify_all()
 
     async def send(self, *frames: dict[str, Any]) -> None:
         await self.socket.send("\n".join(json.dumps(frame) for frame in frames))
@@ -87,37 +59,20 @@ class Viewer:
         await self.control("init", subtype="initialize")
         return await self.answer_to("init")
 
-    async def frame(
-        self, wanted: Callable[[dict[str, Any]], bool], within_s: float = PATIENCE_S
-    ) -> dict[str, Any]:
-        """The first frame that is wanted, come or coming."""
-
-        def found() -> dict[str, Any] | None:
-            return next((frame for frame in self.frames if wanted(frame)), None)
-
-        async with self._arrived:
-            await asyncio.wait_for(
-                self._arrived.wait_for(lambda: found() or self._reader.done()), within_s
-            )
-        frame = found()
-        assert frame is not None, f"closed before it came: {self.socket.close_code}"
-        return frame
-
     async def of(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
         """The frames of a type, when there are `count` of them."""
+        return await self.all_of(lambda frame: frame["type"] == kind, count)
 
-        def enough() -> list[dict[str, Any]]:
-            return [frame for frame in self.frames if frame["type"] == kind]
+    async def entered(self) -> None:
+        """It has been told what was stored for it, and hears whatever comes from now on."""
+        answers = [frame for frame in self.frames if frame["type"] == "keep_alive"]
+        await self.send({"type": "keep_alive"})
+        await self.of("keep_alive", len(answers) + 1)
 
-        async with self._arrived:
-            await asyncio.wait_for(
-                self._arrived.wait_for(lambda: len(enough()) >= count), PATIENCE_S
-            )
-        return enough()
-
-    async def closed(self, within_s: float = PATIENCE_S) -> tuple[int, str]:
-        await asyncio.wait_for(self.socket.wait_closed(), within_s)
-        return self.socket.close_code or 0, self.socket.close_reason or ""
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """All but the answers to `keep_alive`."""
+        return [frame for frame in self.frames if frame["type"] != "keep_alive"]
 
     @property
     def stored(self) -> list[str]:

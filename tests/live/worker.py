@@ -6,12 +6,21 @@ from typing import Any
 
 from tests.live.viewer import Viewer
 
+ALLOW = {"behavior": "allow", "updatedInput": {}}
+
+
+def response(request_id: str, inner: dict[str, Any]) -> dict[str, Any]:
+    said = {"subtype": "success", "request_id": request_id, "response": inner}
+    return {"type": "control_response", "response": said}
+
 
 class Worker(Viewer):
     part = "worker"
 
     async def ready(self, *viewers: Viewer) -> None:
         """It serves the session, and these see what it says: its first word has come by."""
+        for viewer in viewers:
+            await viewer.entered()
         self.number += 1
         uuid = f"init-{id(self)}-{self.number}"
         await self.send({"type": "system", "subtype": "init", "uuid": uuid})

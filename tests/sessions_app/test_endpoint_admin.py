@@ -8,9 +8,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
-from sessions_app.agents.openai import OpenAI
 from sessions_app.models import AgentEndpoint
 from sessions_app.services import endpoints
+from tests.sessions_app.agents.asking import key_of
 from tests.sessions_app.test_admin import staff
 
 KEY = "sk-never-to-be-seen"
@@ -27,12 +27,6 @@ def made(boss: Client, **fields: Any) -> AgentEndpoint:
     answer = boss.post(f"{HERE}add/", {**FAST, "key": KEY, **fields})
     assert answer.status_code == 302, answer.content.decode()
     return AgentEndpoint.objects.get()
-
-
-def key_of(name: str) -> str:
-    agent = endpoints.agent(name)
-    assert isinstance(agent, OpenAI)
-    return agent._endpoint.key
 
 
 def test_a_superuser_adds_one_and_no_page_shows_its_key(boss: Client) -> None:

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import Account, Membership, Pairing, User
-from accounts.services import passes, tokens
+from accounts.services import passes
 from realtime.core.credentials import SessionTicket
 from realtime.core.principal import Principal
 from sessions_app.models import Run, Session
@@ -31,28 +31,23 @@ def user_frame(text: str = "hi", uuid: str = "u-1") -> dict[str, Any]:
 
 
 @pytest.fixture
-def access(accounts: None) -> dict[str, str]:
-    """alice is an operator, bob as well, root an admin, val a viewer, carol another account's."""
-    made = {}
-    for name, role, account in [
-        ("alice", "operator", "default"),
-        ("bob", "operator", "default"),
-        ("root", "admin", "default"),
-        ("val", "viewer", "default"),
-        ("carol", "admin", "other"),
-    ]:
-        user = User.objects.create_user(name)
-        Membership.objects.create(user=user, account=Account.objects.get(slug=account), role=role)
-        made[name] = tokens.issue(user=user)["access"]
-    return made
+def people(bearer: Any) -> dict[str, dict[str, str]]:
+    """Headers: alice is an operator, root an admin, val a viewer, carol another account's."""
+    return {
+        "alice": bearer("alice", "operator"),
+        "bob": bearer("bob", "operator"),
+        "root": bearer("root", "admin"),
+        "val": bearer("val", "viewer"),
+        "carol": bearer("carol", "admin", "other"),
+    }
 
 
 @pytest.fixture
-def call(client: Client, access: dict[str, str]) -> Call:
+def call(client: Client, people: Any) -> Call:
     def go(
         method: str, path: str, who: str = "alice", body: Any = None, headers: Any = None
     ) -> Any:
-        shown = {"authorization": f"Bearer {access[who]}"} if who else {}
+        shown = people[who] if who else {}
         text = "" if body is None else json.dumps(body)
         return client.generic(
             method,
@@ -306,10 +301,10 @@ def test_a_person_of_two_organizations_names_the_one_that_is_meant(
 
 
 def test_a_cookie_changes_something_from_an_allowed_origin_alone(
-    call: Call, access: dict[str, str], session: Session, settings: Any, client: Client
+    call: Call, people: Any, session: Session, settings: Any, client: Client
 ) -> None:
     settings.ALLOWED_ORIGINS = [ORIGIN]
-    client.cookies["sessionKey"] = access["alice"]
+    client.cookies["sessionKey"] = people["alice"]["authorization"].removeprefix("Bearer ")
     path = f"sessions/{session.public_id}"
     assert call("GET", path, "").status_code == 200
     for headers, status in [

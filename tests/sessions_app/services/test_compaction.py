@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from realtime.core.errors import InvalidParams, NotFound, NotOwner
+from realtime.core.errors import InvalidParams
 from realtime.core.principal import Principal
 from sessions_app.models import IS_MESSAGE, Session
 from sessions_app.services import chat, compaction, runs, sessions
 from sessions_app.services.sent import Sent
+from tests.sessions_app.gate import everyone
 
 Say = Callable[..., Sent]
 
@@ -129,16 +130,7 @@ def test_a_reset_begins_anew(alice: Principal, long: Session) -> None:
     assert "compactionCount" not in sessions.list_(principal=alice)["sessions"][0]
 
 
-@pytest.mark.parametrize(
-    ("who", "refusal"),
-    [
-        ("owner", None),
-        ("admin", None),
-        ("stranger", NotOwner),
-        ("other tenant's owner", NotFound),
-        ("other tenant's admin", NotFound),
-    ],
-)
+@everyone
 def test_it_passes_the_gate_of_ownership(
     people: dict[str, Principal], long: Session, who: str, refusal: Any
 ) -> None:

@@ -10,17 +10,12 @@ import pytest
 from django.utils import timezone
 
 from realtime.core import addresses
-from realtime.core.errors import (
-    InvalidParams,
-    NotFound,
-    NotOwner,
-    ResourceExhausted,
-    RoleTooLow,
-)
+from realtime.core.errors import InvalidParams, ResourceExhausted, RoleTooLow
 from realtime.core.principal import Principal
 from sessions_app.models import ControlRequest, Run, Session
 from sessions_app.services import control, presence, workers
 from sessions_app.services.sent import Sent
+from tests.sessions_app.gate import strangers
 from tests.sessions_app.worker import WORKER, hold, question, says
 
 Say = Callable[..., Sent]
@@ -229,14 +224,7 @@ def test_a_request_may_be_taken_back(
     assert ask(alice, subtype="get_settings")["response"]["error"] == "the request was cancelled"
 
 
-@pytest.mark.parametrize(
-    ("who", "refusal"),
-    [
-        ("stranger", NotOwner),
-        ("other tenant's owner", NotFound),
-        ("other tenant's admin", NotFound),
-    ],
-)
+@strangers
 def test_nobody_else_steers(
     people: dict[str, Principal], session: Session, who: str, refusal: type[Exception]
 ) -> None:

@@ -15,10 +15,10 @@ from django.core import serializers
 from realtime.core.errors import InvalidParams, NotFound, RoleTooLow
 from realtime.core.principal import Principal
 from sessions_app.agents import AgentFailed
-from sessions_app.agents.openai import OpenAI
 from sessions_app.models import AgentEndpoint
 from sessions_app.services import agent_choice, endpoints, overview
 from sessions_app.services.sent import Sent
+from tests.sessions_app.agents.asking import key_of
 
 KEY = "sk-never-to-be-seen"
 URL = "https://models.example/v1"
@@ -44,12 +44,6 @@ def described(settings: Any) -> None:
     settings.OPENAI_MODEL = "large"
     settings.OPENAI_BASE_URL = "http://127.0.0.1:9/v1"
     settings.OPENAI_API_KEY = "sk-of-the-settings"
-
-
-def key_of(name: str) -> str:
-    agent = endpoints.agent(name)
-    assert isinstance(agent, OpenAI)
-    return agent._endpoint.key
 
 
 # --- of the settings ---

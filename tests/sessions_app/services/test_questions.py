@@ -8,10 +8,11 @@ import pytest
 from django.contrib.admin.models import LogEntry
 
 from accounts.models import User
-from realtime.core.errors import NotFound, NotOwner, RoleTooLow
+from realtime.core.errors import RoleTooLow
 from realtime.core.principal import Principal
 from sessions_app.models import ControlRequest, Session
 from sessions_app.services import questions, workers
+from tests.sessions_app.gate import strangers
 from tests.sessions_app.worker import WORKER, hold, question, result, says
 
 ALLOW = {"subtype": "success", "request_id": "q-1", "response": {"behavior": "allow"}}
@@ -63,14 +64,7 @@ def test_the_first_answer_counts_and_the_others_hear_that_it_is_settled(
     assert (row.status, row.decided_by) == ("answered", "root")
 
 
-@pytest.mark.parametrize(
-    ("who", "refusal"),
-    [
-        ("stranger", NotOwner),
-        ("other tenant's owner", NotFound),
-        ("other tenant's admin", NotFound),
-    ],
-)
+@strangers
 def test_nobody_else_answers(
     asked: Session, people: dict[str, Principal], who: str, refusal: type[Exception]
 ) -> None:

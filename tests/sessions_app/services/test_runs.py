@@ -13,7 +13,7 @@ from sessions_app.agents import Retrying
 from sessions_app.models import Run, Session
 from sessions_app.services import nodes, runs, sessions
 from sessions_app.services.sent import Sent
-from tests.sessions_app.services.test_sending import in_threads
+from tests.sessions_app.services.test_sending_races import in_threads
 
 Say = Callable[..., Sent]
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}

@@ -7,26 +7,18 @@ from typing import Any
 
 import pytest
 
-from realtime.core.errors import GatewayError, NotFound, NotOwner, RoleTooLow
+from realtime.core.errors import GatewayError, NotOwner, RoleTooLow
 from realtime.core.principal import Principal
 from sessions_app.agents import AgentFailed
 from sessions_app.models import Session
 from sessions_app.services import agent_choice, chat, talking, viewing
+from tests.sessions_app.gate import everyone
 
 SAID = {"type": "user", "uuid": "u-1", "message": {"role": "user", "content": "hi"}}
 
 
 @pytest.mark.parametrize("by", ["public id", "key"])
-@pytest.mark.parametrize(
-    ("who", "refusal"),
-    [
-        ("owner", None),
-        ("admin", None),
-        ("stranger", NotOwner),
-        ("other tenant's owner", NotFound),
-        ("other tenant's admin", NotFound),
-    ],
-)
+@everyone
 def test_the_gate_is_that_of_001(
     people: dict[str, Principal], session: Session, node: str, by: str, who: str, refusal: Any
 ) -> None:

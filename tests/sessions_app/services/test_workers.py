@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from realtime.core.errors import NotFound, NotOwner, Replaced
+from realtime.core.errors import Replaced
 from realtime.core.principal import Principal
 from sessions_app.models import Presence, Run, Session
-from sessions_app.services import chat, presence, questions, runs, viewing, workers
+from sessions_app.services import chat, nodes, presence, questions, runs, viewing, workers
 from sessions_app.services.sent import Sent
+from tests.sessions_app.gate import strangers
 from tests.sessions_app.worker import WORKER, arrive, hold, question, result, says, words
 
 Say = Callable[..., Sent]
@@ -144,14 +145,7 @@ def test_a_worker_that_was_slow_to_hold_does_not_undo_a_newer_one(
         workers.hold(principal=worker, node=node, session_id="s", connection="w-old")
 
 
-@pytest.mark.parametrize(
-    ("who", "refusal"),
-    [
-        ("stranger", NotOwner),
-        ("other tenant's owner", NotFound),
-        ("other tenant's admin", NotFound),
-    ],
-)
+@strangers
 def test_nobody_else_works_a_session(
     people: dict[str, Principal], session: Session, node: str, who: str, refusal: type[Exception]
 ) -> None:
@@ -292,6 +286,18 @@ def test_a_turn_whose_worker_is_gone_fails_after_a_while(
     assert told("session.logged")[-1][1].data["frame"]["result"] == "the worker has gone"
     assert questions.pending(held) == []
     assert say("echo this").outcome == "started"
+
+
+def test_a_process_that_was_silent_for_a_moment_has_its_worker_still(
+    held: Session, say: Say, node: str
+) -> None:
+    say("do it")
+    for lease_s in (-1, 60):
+        nodes.renew(node=node, host="here", pid=1, lease_s=lease_s)
+        assert workers.sweep() == 0
+    age(Session, worker_left_at=True)
+    nodes.renew(node=node, host="here", pid=1, lease_s=-1)
+    assert workers.sweep() == 0, "another silence begins anew"
 
 
 def test_a_worker_that_does_not_stop_is_not_waited_for(
