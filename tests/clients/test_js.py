@@ -17,8 +17,8 @@ CLIENT = ROOT / "clients" / "js"
 TSC = ROOT / "tests" / "node_modules" / ".bin" / "tsc"
 PROJECT = Path(__file__).with_name("tsconfig.json")
 # With their comments, as a page without a bundler loads them.
-MAX_GZIPPED_BYTES = {"gateway.js": 8500, "topics.js": 7570, "groups.js": 7200, "sessions.js": 8700}
-MAX_GZIPPED_BYTES_OF_ALL = 10_300  # as a bundler ships them; 12 kB are allowed
+MAX_GZIPPED_BYTES = {"gateway.js": 8800, "topics.js": 7900, "groups.js": 7500, "sessions.js": 9050}
+MAX_GZIPPED_BYTES_OF_ALL = 10_450  # as a bundler ships them; 12 kB are allowed
 
 AGREEMENT = """
 import * as gateway from "./made/gateway.js";
