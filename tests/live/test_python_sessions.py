@@ -19,7 +19,16 @@ from tests.live.viewer import Viewer
 from tests.services import FaultProxy
 from tests.services.gateway import ROOT, clean_environment
 from tests.services.people import key_of
-from trunkline_client import Connected, Lost, Resumed, SessionClient, SessionWorker, Timing, Turn
+from trunkline_client import (
+    Connected,
+    Lost,
+    Refused,
+    Resumed,
+    SessionClient,
+    SessionWorker,
+    Timing,
+    Turn,
+)
 
 pytestmark = [pytest.mark.live, pytest.mark.own_server, pytest.mark.timeout(240)]
 
@@ -214,6 +223,17 @@ async def test_a_question_waits_through_lost_lines_of_the_worker_and_the_viewer(
             assert questions() == [question]
             refused = await viewer.client.send_control_request("interrupt")
             assert refused == {}
+
+
+async def test_what_is_over_the_rate_is_refused_by_name_and_whoever_waits_hears_it(serve):
+    server = serve(RATE_LIMIT_RPM="1", RATE_LIMIT_BURST="2", database="sqlite")
+    async with watching(a_session(server), server.port) as viewer:
+        await viewer.client.send_message("within")  # `initialize` was the first
+        with pytest.raises(Refused, match="rate limit exceeded"):
+            await asyncio.wait_for(viewer.client.send_message("over"), WITHIN_S)
+        with pytest.raises(Refused, match="rate limit exceeded"):
+            await asyncio.wait_for(viewer.client.send_control_request("interrupt"), WITHIN_S)
+        assert viewer.client.queued == 0
 
 
 async def test_what_the_readme_says_watches_and_works(serve, monkeypatch, capsys):

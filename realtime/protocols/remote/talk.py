@@ -88,6 +88,10 @@ class RemoteProtocol(Protocol):
     def error_frame(self, ref: str, code: str, error: GatewayError) -> Frame:
         return frames.refusal(self._session, ref.partition(":")[2], str(error))
 
+    def ref(self, frame: list[Frame]) -> str:
+        """The first that counts: who waits for what becomes of it hears that it was refused."""
+        return next((name for name in map(_name, frame) if name), "")
+
     def counts(self, frame: list[Frame]) -> bool:
         """What a worker says, and an answer to it, is said once: what is dropped is lost."""
         asks = {"user", "control_request"}
@@ -306,3 +310,14 @@ class RemoteProtocol(Protocol):
         self._reading = False
         answers, self._alive = [Send(frames.KEEP_ALIVE)] * self._alive, 0
         return [*told, *answers]
+
+
+def _name(frame: Frame) -> str:
+    """The ref of what a viewer says and waits to hear of."""
+    match frame["type"]:
+        case "user":
+            return SAY + messages.uuid_of(frame)
+        case "control_request":
+            return ASK + messages.request_id(frame)
+        case _:
+            return ""
