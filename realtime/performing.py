@@ -144,7 +144,7 @@ class Performer:
             await self.perform(self._owner.protocol.replied(ref, result))
 
     async def _carry(self, asked: Ask | Resume) -> None:
-        """Not in turn with the frames: what is asked for, and a long replay of it, holds none up."""
+        """Not in turn with the frames: what is asked for, however long, holds none up."""
         match asked:
             case Ask(operation, ref):
                 try:

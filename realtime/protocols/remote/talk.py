@@ -90,6 +90,8 @@ class RemoteProtocol(Protocol):
 
     def ref(self, frame: list[Frame]) -> str:
         """The first that counts: who waits for what becomes of it hears that it was refused."""
+        if self._part == "worker":
+            return ""
         return next((name for name in map(_name, frame) if name), "")
 
     def counts(self, frame: list[Frame]) -> bool:
