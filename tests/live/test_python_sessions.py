@@ -306,6 +306,19 @@ async def test_a_question_waits_through_lost_lines_of_the_worker_and_the_viewer(
             assert refused == {}
 
 
+async def test_what_an_earlier_client_has_said_is_known_and_not_said_again(serve):
+    server = serve(database="sqlite")
+    session = a_session(server)
+    for _ in range(2):  # a program that was started again, and does not know what it has said
+        async with watching(session, server.port) as viewer, asyncio.timeout(WITHIN_S):
+            await viewer.client.send_message("once", event_id="u-1")
+    async with watching(session, server.port) as viewer, asyncio.timeout(WITHIN_S):
+        await viewer.client.send_message("and this", event_id="u-2")
+        await viewer.until(lambda: "and this" in viewer.results())
+        log = await the_log(server, session)
+    assert [uuid for uuid in log if uuid.startswith("u-")] == ["u-1", "u-2"]
+
+
 async def test_what_is_over_the_rate_is_refused_by_name_and_whoever_waits_hears_it(serve):
     server = serve(RATE_LIMIT_RPM="1", RATE_LIMIT_BURST="2", database="sqlite")
     async with watching(a_session(server), server.port) as viewer:

@@ -209,6 +209,8 @@ class RemoteProtocol(Protocol):
             return self._read(result)
         if ref.startswith(ASK):
             return [Send(result["frame"])] if result["frame"] is not None else []
+        if ref.startswith(SAY) and result and result.get("again"):
+            return [Send(frames.known(self._session, ref.removeprefix(SAY)))]
         if self._work is not None and ref == HOLD:
             return self._holds(self._work, result)
         if self._work is not None and ref.startswith(WORK):

@@ -98,6 +98,14 @@ def test_what_is_over_the_rate_is_refused_by_its_own_name() -> None:
         }
 
 
+def test_who_says_again_what_is_stored_hears_that_it_is() -> None:
+    viewer = a_viewer()
+    assert viewer.replied("say:u1", {"again": False}) == []
+    (told,) = viewer.replied("say:u1", {"again": True})
+    assert isinstance(told, Send)
+    assert told.frame["response"] == {"subtype": "success", "request_id": "u1", "response": {}}
+
+
 # --- the door ---
 
 
