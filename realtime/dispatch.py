@@ -219,7 +219,7 @@ class Dispatch:
         sent = await self._serve(operation, principal, fields | {"node": self._node})
         if sent.outcome == "started":
             self._runs.answer(sent)
-        return {}
+        return {"again": sent.again}
 
     async def _enter(
         self, operation: Operation, principal: Principal, fields: dict[str, Any]

@@ -144,9 +144,13 @@ class Performer:
             await self.perform(self._owner.protocol.replied(ref, result))
 
     async def _carry(self, asked: Ask | Resume) -> None:
+        """Not in turn with the frames: what is asked for, however long, holds none up."""
         match asked:
             case Ask(operation, ref):
-                await self._call(operation, ref)
+                try:
+                    await self._call(operation, ref)
+                except Exception as error:  # of the answer: nobody else would hear of it
+                    await self._owner.tell(ref, error)
             case Resume():
                 await self._owner.resume()
 

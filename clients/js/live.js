@@ -54,7 +54,7 @@ export class LiveClient extends Emitter {
         doubted: () => this.#prove(),
         ponged: () => this.proved(),
       },
-      { ...given(options), soon: [1012, REVOKED], url: () => this.address() },
+      { ...given(options), soon: [1012, REVOKED], url: (wanted) => this.address(wanted) },
     );
   }
 
@@ -100,7 +100,7 @@ export class LiveClient extends Emitter {
   // --- what a subclass says
 
   /** @returns {Promise<Address>} */
-  async address() {
+  async address(/** @type {() => boolean} */ _wanted) {
     return "";
   }
 
@@ -136,6 +136,7 @@ export class LiveClient extends Emitter {
     this.#answerPings(ms);
     if (this.state === "ready") this.#renewed = false;
     else this.greeted();
+    if (!this.#opened) return; // a listener has hung up
     this.#transport.settled();
     this.become("ready", {}, () => {
       while (this.#queue.length && this.tell(this.#queue[0])) this.#queue.shift();

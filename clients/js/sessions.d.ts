@@ -50,7 +50,7 @@ export class SessionClient {
   /** How much was said and is not answered yet; it is said again after a reconnect. */
   readonly queued: number;
   isConnected(): boolean;
-  /** Anew after half a second, with all tries before it; also after the end. */
+  /** Anew after half a second, with all tries before it; after the end at once, as `start()`. */
   reconnect(): void;
   /** Say something; resolves when it is stored. */
   sendMessage(content: Content, uuid?: string): Promise<unknown>;

@@ -4,7 +4,7 @@
 /** @import { Given } from "./shared.d.ts" */
 /** @import { Address } from "./transport.d.ts" */
 
-import { newId, ownAddress } from "./device.js";
+import { below, newId, ownAddress, segment } from "./device.js";
 import { given } from "./events.js";
 import { asked, LiveClient } from "./live.js";
 
@@ -16,7 +16,7 @@ const COOKIE_S = 30; // as long as a handshake may take
 const defaults = { afterId: "", replay: false, maxRetries: 5, retryMs: 2000, reconnectMs: 500, queueMax: 1000 };
 
 /** `whole`: so far; `awaited`: the event that must come again first. @typedef {{ missed: number, whole: boolean, awaited: string }} Return */
-/** @typedef {{ frame: Frame, resolve(answer: any): void, reject(error: Error): void }} Owed */
+/** @typedef {{ frame: Frame, answer?: Promise<any>, resolve(answer: any): void, reject(error: Error): void }} Owed */
 
 /** What it says is kept until it is answered, and said again after a reconnect: the server knows it by its id. */
 export class SessionClient extends LiveClient {
@@ -39,7 +39,7 @@ export class SessionClient extends LiveClient {
     const { pingMs = 30_000 } = options;
     const how = { steadyMs: 0, ...given(options), pingMs, pongMs: pingMs };
     super({ ...how, delay: (code) => this.#delay(code) }, { type: "keep_alive" });
-    const address = new URL(`/v1/sessions/ws/${encodeURIComponent(session)}/subscribe`, url);
+    const address = below(url, `/v1/sessions/ws/${segment(session)}/subscribe`);
     if (globalThis.document && address.hostname !== globalThis.location.hostname) {
       throw new TypeError("a page can show its token to its own host alone");
     }
@@ -60,8 +60,8 @@ export class SessionClient extends LiveClient {
 
   /** Anew, and with all tries before it. */
   reconnect() {
-    this.#tries = this.#notFound = 0;
     if (this.state === "idle" || this.state === "stopped") return this.start();
+    this.#tries = this.#notFound = 0;
     this.#asked = true;
     this.leave("asked to reconnect");
   }
@@ -87,7 +87,7 @@ export class SessionClient extends LiveClient {
   // --- the line
 
   /** @override @returns {Promise<Address>} */
-  async address() {
+  async address(/** @type {() => boolean} */ wanted) {
     const { address, token, replay } = this.#options;
     const { searchParams: query } = address;
     // From the one before the last: when the last comes again, nothing is missing.
@@ -101,7 +101,8 @@ export class SessionClient extends LiveClient {
       // One event alone shows nothing; without any, what comes now may not be all.
       this.#return = { missed, whole, awaited: this.#last ? this.#before && this.#last : "all" };
     }
-    return withToken(address, await asked(token));
+    const shown = await asked(token);
+    return wanted() ? withToken(address, shown) : "";
   }
 
   /** @override */
@@ -131,7 +132,10 @@ export class SessionClient extends LiveClient {
     const { type, uuid, request_id: id, response = {} } = frame;
     if (type === "keep_alive") return this.proved();
     if (type === "control_response") {
-      if (response.request_id === this.#look.id) return this.#compare(response.response?.pending_permission_requests);
+      const { request_id: asked, subtype } = response;
+      if (asked === this.#look.id) return subtype === "success" && this.#compare(response.response);
+      // A refused answer would be refused again: the question is open.
+      if (subtype === "error" && this.#answers.delete(asked)) this.#questions.add(asked);
       this.#answered(response);
     } else if (type === "control_request") {
       if (this.#questions.has(id) || this.#answers.has(id)) return;
@@ -175,6 +179,8 @@ export class SessionClient extends LiveClient {
 
   #owe(/** @type {string} */ id, /** @type {Frame} */ frame) {
     const { queueMax } = this.#options;
+    const same = this.#owed.get(id)?.answer;
+    if (same) return same;
     const over = this.state === "idle" || this.state === "stopped";
     /** @type {Promise<any>} */
     const answer = new Promise((resolve, reject) => {
@@ -183,6 +189,8 @@ export class SessionClient extends LiveClient {
       this.#owed.set(id, { frame, resolve, reject });
       if (this.isConnected()) this.tell(frame);
     });
+    const owed = this.#owed.get(id);
+    if (owed) owed.answer = answer;
     answer.catch(() => {}); // who does not wait for it is not disturbed
     return answer;
   }
@@ -195,12 +203,13 @@ export class SessionClient extends LiveClient {
   }
 
   #end(/** @type {string} */ reason) {
+    this.#tries = this.#notFound = 0;
     for (const { reject } of this.#owed.values()) reject(new Error(reason));
     this.#owed.clear();
   }
 
   /** The questions that are open now: others were settled meanwhile. */
-  #compare(/** @type {Frame[]} */ open = []) {
+  #compare(/** @type {{ pending_permission_requests?: Frame[] }} */ { pending_permission_requests: open = [] } = {}) {
     const ids = new Set(open.map(({ request_id: id }) => id));
     for (const id of this.#answers.keys()) if (!ids.has(id)) this.#answers.delete(id);
     for (const id of this.#look.open) {

@@ -55,8 +55,8 @@ export interface RetryOptions {
 export type Address = string | [url: string, ...more: any[]];
 
 export interface TransportOptions extends RetryOptions {
-  /** A function is asked at each attempt. */
-  url: Address | (() => Address | Promise<Address>);
+  /** A function is asked at each attempt; `wanted` tells whether its answer still is. */
+  url: Address | ((wanted: () => boolean) => Address | Promise<Address>);
   /** Close codes after which no attempt follows; default none. */
   permanent?: number[];
   /** Close codes answered with the smallest delay; default [1012]. */

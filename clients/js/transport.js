@@ -49,6 +49,7 @@ export class ResilientSocket {
   constructor(/** @type {TransportHandlers} */ handlers, /** @type {TransportOptions} */ options) {
     this.#handlers = handlers;
     this.#options = { ...defaults, ...options, timers: { ...clock, ...options.timers } };
+    if (!this.#options.WebSocket) throw new TypeError("here the class of sockets must be given: WebSocket");
   }
 
   get running() {
@@ -112,7 +113,7 @@ export class ResilientSocket {
     const { url, openTimeoutMs, WebSocket } = this.#options;
     this.#setTimer(() => this.#lose(attempt, 0, "no connection in time"), openTimeoutMs);
     try {
-      const address = typeof url === "function" ? await url() : url;
+      const address = typeof url === "function" ? await url(() => attempt === this.#attempt) : url;
       const parts = /** @type {[string]} */ ([address].flat());
       if (attempt === this.#attempt) this.#follow(new WebSocket(...parts), attempt);
     } catch (error) {

@@ -178,6 +178,7 @@ def _again(session: Session, before: SessionEvent, agent_id: str) -> Sent:
         agent_id=run.agent_id if run else agent_id,
         run=runs.facts(run, session) if run else None,
         result=answer or {},
+        again=True,
     )
 
 

@@ -33,6 +33,7 @@ class Sent:
     result: dict[str, Any] = field(default_factory=dict)
     message: str = ""
     model: str = ""
+    again: bool = False  # it had been stored before
 
     @property
     def run_id(self) -> str:

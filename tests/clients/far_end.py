@@ -178,6 +178,7 @@ class SessionServer(EdgeServer):
         super().__init__()
         self.open_questions: list[dict] = []
         self.looked = 0  # how often they were asked for
+        self.refuse_looks = False
         self.replays: list[list[dict]] = []  # of each visit, in turn
 
     async def greet(self, visit: Visit) -> None:
@@ -187,7 +188,10 @@ class SessionServer(EdgeServer):
     async def heard(self, visit: Visit, frame: dict) -> None:
         if frame.get("request", {}).get("subtype") == "initialize":
             pending = {"pending_permission_requests": self.open_questions}
-            await visit.say(response(frame["request_id"], pending))
+            answer = response(frame["request_id"], pending)
+            if self.refuse_looks:
+                answer["response"] |= {"subtype": "error", "response": None}
+            await visit.say(answer)
             self.looked += 1
         await super().heard(visit, frame)
 

@@ -1,4 +1,4 @@
-"""The Python session client: retries, what was missed, what was said, questions.
+"""The Python session client: the door, retries, signs of life, what was missed.
 
 Source: PROTOCOLS.md 3.7, 3.8, 3.9.
 """
@@ -6,87 +6,15 @@ Source: PROTOCOLS.md 3.7, 3.8, 3.9.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from websockets.frames import Frame, Opcode
 
-from tests.clients.far_end import response, until
-from trunkline_client import (
-    Connected,
-    GaveUp,
-    Lost,
-    NotFound,
-    QueueFull,
-    Refused,
-    Resumed,
-    Revoked,
-    SessionClient,
-    Timing,
-)
+from tests.clients.far_end import until
+from tests.clients.watching import Viewer, events, query
+from trunkline_client import GaveUp, Lost, NotFound, Resumed, Revoked, Timing
 from trunkline_client.sessions import FIXED, GROWING
 from trunkline_client.story import Story
-
-QUICK = Timing(ping_every_s=0.05, pong_within_s=0.3, first_delay_s=0.01, jitter=0)
-QUESTION = {"type": "control_request", "request_id": "q1", "request": {"subtype": "can_use_tool"}}
-ALLOW = {"behavior": "allow", "updatedInput": {}}
-
-
-class Viewer:
-    """A client and all that it told."""
-
-    def __init__(self, server: Any, **options: Any) -> None:
-        given = {"token": "secret", "timing": QUICK, "options": {"proxy": None}, **options}
-        self.client = SessionClient(server.url, "session_1", **given)
-        self.told: list[Any] = []
-        self.error: Exception | None = None
-
-    @asynccontextmanager
-    async def watching(self):
-        async with self.client:
-            reading = asyncio.create_task(self._read())
-            yield self
-        await asyncio.wait_for(reading, 5)
-
-    async def _read(self) -> None:
-        try:
-            async for event in self.client:
-                self.told.append(event)
-        except Exception as error:
-            self.error = error
-
-    def of(self, kind: type) -> list[Any]:
-        return [one for one in self.told if isinstance(one, kind)]
-
-    @property
-    def uuids(self) -> list[str]:
-        return [frame["uuid"] for frame in self.of(dict) if "uuid" in frame]
-
-    async def connected(self, times: int = 1) -> None:
-        await until(lambda: len(self.of(Connected)) >= times, f"connection {times}")
-
-    async def over(self) -> Exception:
-        error: Exception = await until(lambda: self.error, "the end")
-        return error
-
-
-def events(*uuids: str) -> list[dict]:
-    return [{"type": "assistant", "uuid": uuid} for uuid in uuids]
-
-
-def query(visit: Any) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlsplit(visit.path).query).items()}
-
-
-def asked(visit: Any) -> list[dict]:
-    """What was said on a connection, but for signs of life and the look at open questions."""
-    return [
-        frame
-        for frame in visit.frames
-        if frame["type"] != "keep_alive" and frame.get("request") != {"subtype": "initialize"}
-    ]
 
 
 async def test_it_shows_a_fresh_token_in_a_header_at_each_attempt(session_server):
@@ -260,102 +188,22 @@ def test_a_worker_asks_for_what_comes_after_its_last_message_and_for_no_replay()
     assert story.ask() == {"after_id": "u2"}
 
 
-async def test_what_is_said_is_said_again_until_it_is_stored(session_server):
-    viewer = Viewer(session_server)
+async def test_a_token_that_never_comes_is_a_failed_attempt(session_server):
+    asked_for, waits = [], asyncio.Event()
+
+    async def token() -> str:
+        asked_for.append(1)
+        await waits.wait()
+        return "late"
+
+    short = Timing(open_timeout_s=0.05, first_delay_s=0.01, jitter=0)
+    viewer = Viewer(session_server, token=token, timing=short)
     async with viewer.watching():
-        await viewer.connected()
-        saying = asyncio.create_task(viewer.client.send_message("hello", event_id="u1"))
-        first = await session_server.visit()
-        await until(lambda: asked(first))
-        assert viewer.client.queued == 1
-        await session_server.drop()
-        second = await session_server.visit(1)
-        await until(lambda: asked(second))
-        assert asked(first) == asked(second)
-        assert asked(second)[0]["message"] == {"role": "user", "content": "hello"}
-        await second.say({"type": "user", "uuid": "u1"})
-        await asyncio.wait_for(saying, 5)
-        await session_server.drop()
-        third = await session_server.visit(2)
-        await viewer.connected(3)
-        assert (asked(third), viewer.client.queued) == ([], 0)
-
-
-async def test_what_is_said_offline_goes_out_in_order_and_is_bounded(session_server):
-    session_server.refuse = 503
-    viewer = Viewer(session_server, max_retries=None, queue_max=2)
-    async with viewer.watching():
-        first = asyncio.create_task(viewer.client.send_message("one", event_id="u1"))
-        second = asyncio.create_task(viewer.client.send_control_request("set_model", model="big"))
-        await until(lambda: viewer.client.queued == 2)
-        with pytest.raises(QueueFull):
-            await viewer.client.send_message("three")
-        session_server.refuse = 0
-        visit = await session_server.visit()
-        user, request = await until(lambda: len(asked(visit)) == 2 and asked(visit))
-        assert (user["uuid"], request["request"]["model"]) == ("u1", "big")
-    for waiting in (first, second):
-        with pytest.raises(RuntimeError, match="closed"):
-            await waiting
-
-
-async def test_a_request_has_its_answer_and_an_unanswered_one_is_asked_again(session_server):
-    viewer = Viewer(session_server)
-    async with viewer.watching():
-        visit = await session_server.visit()
-        await viewer.connected()
-        good = asyncio.create_task(viewer.client.send_control_request("get_settings"))
-        bad = asyncio.create_task(viewer.client.send_control_request("foo"))
-        one, two = await until(lambda: len(asked(visit)) == 2 and asked(visit))
-        await visit.say(response(one["request_id"], {"theme": "dark"}))
-        assert await asyncio.wait_for(good, 5) == {"theme": "dark"}
-        await session_server.drop()
-        again = await session_server.visit(1)
-        assert await until(lambda: asked(again)) == [two]
-        refused = response(two["request_id"], {})
-        refused["response"] |= {"subtype": "error", "error": "no"}
-        await again.say(refused)
-        with pytest.raises(Refused, match="no"):
-            await asyncio.wait_for(bad, 5)
-
-
-async def test_a_question_is_told_once_and_its_end_also_when_that_was_missed(session_server):
-    session_server.open_questions = [QUESTION]
-    viewer = Viewer(session_server)
-    async with viewer.watching():
-        visit = await session_server.visit()
-        await until(lambda: QUESTION in viewer.told)
-        await visit.say(QUESTION)
-        session_server.open_questions = []
-        await session_server.drop()
-        await viewer.connected(2)
-        settled = {"type": "control_cancel_request", "request_id": "q1"}
-        await until(lambda: settled in viewer.told)
-        assert viewer.told.count(QUESTION) == 1
-        again = await session_server.visit(1)
-        await again.say(QUESTION, settled, QUESTION)
-        await until(lambda: viewer.told[-3:] == [QUESTION, settled, QUESTION])
-
-
-async def test_an_answer_is_given_again_while_its_question_is_open(session_server):
-    session_server.open_questions = [QUESTION]
-    viewer = Viewer(session_server)
-    async with viewer.watching():
-        visit = await session_server.visit()
-        await until(lambda: QUESTION in viewer.told)
-        await viewer.client.answer("q1", ALLOW)
-        answer = response("q1", ALLOW)
-        await until(lambda: answer in visit.frames)
-        await session_server.drop()
-        again = await session_server.visit(1)
-        await until(lambda: answer in again.frames)
-        await again.say(QUESTION)
-        session_server.open_questions = []
-        await session_server.drop()
-        await viewer.connected(3)
-        third = await session_server.visit(2)
-        await until(lambda: session_server.looked == 3)
-        await third.say(QUESTION)
-        await until(lambda: viewer.told[-1] == QUESTION)
-        assert viewer.told.count(QUESTION) == 2
-        assert answer not in third.frames
+        assert isinstance(await viewer.over(), GaveUp)
+        assert {str(lost.loss) for lost in viewer.of(Lost)} == {"no credentials: TimeoutError"}
+    tries = len(asked_for)
+    viewer = Viewer(session_server, token=token)
+    async with asyncio.timeout(5), viewer.watching():
+        await until(lambda: len(asked_for) > tries)
+    waits.set()
+    assert session_server.attempts == 0

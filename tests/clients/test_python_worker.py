@@ -27,7 +27,7 @@ class Bench:
             server.url, "session_1", turn=self.turn, control=self.control, **given
         )
 
-    async def turn(self, turn: Turn) -> str | None:
+    async def turn(self, turn: Turn) -> Any:
         self.acted.append(turn.text)
         match turn.text:
             case "stream":
@@ -40,6 +40,8 @@ class Bench:
                 return str(decision["behavior"])
             case "fail":
                 raise ValueError("a secret")
+            case "number":
+                return object()  # no text, nor anything that could be written
             case "wait":
                 self.begun.set()
                 await self.gate.wait()
@@ -49,6 +51,8 @@ class Bench:
     async def control(self, request: dict) -> dict:
         if request["subtype"] == "break":
             raise ValueError("a secret")
+        if request["subtype"] == "get_object":
+            return {"theme": object()}
         if request["subtype"] != "get_settings":
             raise Unsupported
         return {"theme": "dark"}
@@ -125,6 +129,18 @@ async def test_a_handler_that_fails_fails_its_turn_and_no_other(session_server):
         )
         assert good["subtype"] == "success"
         assert not any("a secret" in text for text in visit.texts)
+
+
+async def test_a_handler_without_a_text_fails_its_turn_and_the_worker_goes_on(session_server):
+    async with Bench(session_server).at_work():
+        visit = await session_server.visit()
+        await visit.say(user("number", "u1"), user("ok", "u2"))
+        failed, good = await said(visit, "result", 2)
+        assert (failed["is_error"], failed["result"]) == (True, "TypeError")
+        assert good["subtype"] == "success"
+        await visit.say(request("c1", "get_object"))
+        (answer,) = await said(visit, "control_response")
+        assert answer["response"]["error"] == "TypeError"
 
 
 async def test_a_question_is_asked_again_with_its_id_until_it_is_answered(session_server):

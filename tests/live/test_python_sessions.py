@@ -20,7 +20,16 @@ from tests.live.worker import ALLOW
 from tests.services import FaultProxy
 from tests.services.gateway import ROOT, clean_environment
 from tests.services.people import key_of
-from trunkline_client import Connected, Lost, Resumed, SessionClient, SessionWorker, Timing, Turn
+from trunkline_client import (
+    Connected,
+    Lost,
+    Refused,
+    Resumed,
+    SessionClient,
+    SessionWorker,
+    Timing,
+    Turn,
+)
 
 pytestmark = [pytest.mark.live, pytest.mark.own_server, pytest.mark.timeout(240)]
 
@@ -176,6 +185,87 @@ async def test_a_worker_whose_line_is_cut_answers_everything_once(serve):
             assert answers == viewer.results() == [f"m{number}" for number in range(20)]
 
 
+@pytest.mark.postgres
+async def test_a_worker_whose_gateway_is_killed_goes_on_at_another_and_every_viewer_has_it_all(
+    serve,
+):
+    first = serve(database="postgres", NODE_LEASE_S="2")
+    second = serve(beside=first)
+    session, key = a_session(first), a_key(first)
+    half, pieces = asyncio.Event(), [f"piece {number}" for number in range(20)]
+
+    async def turn(turn: Turn) -> str:
+        for number, piece in enumerate(pieces):
+            await turn.stream(piece)
+            if number == len(pieces) // 2:
+                half.set()
+            await turn.say(piece)
+        return "all of it"
+
+    with (
+        FaultProxy("127.0.0.1", first.port) as workers_line,
+        FaultProxy("127.0.0.1", first.port) as viewers_line,
+    ):
+        async with (
+            Viewer(second, session, ALICE) as raw,
+            working(session, workers_line.port, key, turn),
+            watching(session, viewers_line.port, replay=True) as viewer,
+        ):
+            await raw.frame(lambda f: f.get("subtype") == "init")
+            await viewer.client.send_message("go on", event_id="u-1")
+            await asyncio.wait_for(half.wait(), WITHIN_S)
+            first.kill()
+            workers_line.target = viewers_line.target = ("127.0.0.1", second.port)
+            await viewer.until(lambda: viewer.results() == ["all of it"])
+            await raw.of("result")
+            log = await the_log(second, session)
+            told = [f["message"]["content"] for f in viewer.of(dict) if f["type"] == "assistant"]
+    assert [content[0]["text"] for content in told] == pieces
+    kept = [frame["uuid"] for frame in viewer.of(dict) if frame["type"] in STORED - {"system"}]
+    assert raw.stored == kept == log
+    assert (log[0], len(log)) == ("u-1", len(pieces) + 2)
+    assert all(one.recovered for one in viewer.of(Resumed))
+    assert viewer.of(Resumed)
+
+
+@pytest.mark.postgres
+async def test_a_worker_that_is_away_too_long_is_told_that_its_turn_has_failed_and_serves_the_next(
+    serve,
+):
+    first = serve(database="postgres", NODE_LEASE_S="1", WORKER_GRACE_S="1")
+    second = serve(beside=first)
+    session, key = a_session(first), a_key(first)
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def turn(turn: Turn) -> str:
+        begun.set()
+        if turn.text == "wait":
+            await over.wait()
+        return turn.text
+
+    with FaultProxy("127.0.0.1", first.port) as line:
+        async with (
+            Viewer(second, session, ALICE) as raw,
+            working(session, line.port, key, turn),
+            watching(session, second.port) as viewer,
+        ):
+            await raw.frame(lambda f: f.get("subtype") == "init")
+            await viewer.client.send_message("wait", event_id="u-1")
+            await asyncio.wait_for(begun.wait(), WITHIN_S)
+            line.mode = "rst"
+            first.kill()
+            line.target = ("127.0.0.1", second.port)
+            await viewer.until(lambda: viewer.results() == ["the worker has gone"])
+            over.set()
+            line.mode = "pass"
+            await viewer.client.send_message("next", event_id="u-2")
+            await viewer.until(lambda: viewer.results()[-1] == "next")
+            log = await the_log(second, session)
+    kept = [frame["uuid"] for frame in viewer.of(dict) if frame["type"] in STORED - {"system"}]
+    assert kept == log
+    assert viewer.results() == ["the worker has gone", "next"]
+
+
 async def test_a_question_waits_through_lost_lines_of_the_worker_and_the_viewer(serve):
     server = serve()
     session = a_session(server)
@@ -203,6 +293,30 @@ async def test_a_question_waits_through_lost_lines_of_the_worker_and_the_viewer(
             assert questions() == [question]
             refused = await viewer.client.send_control_request("interrupt")
             assert refused == {}
+
+
+async def test_what_an_earlier_client_has_said_is_known_and_not_said_again(serve):
+    server = serve(database="sqlite")
+    session = a_session(server)
+    for _ in range(2):  # a program that was started again, and does not know what it has said
+        async with watching(session, server.port) as viewer, asyncio.timeout(WITHIN_S):
+            await viewer.client.send_message("once", event_id="u-1")
+    async with watching(session, server.port) as viewer, asyncio.timeout(WITHIN_S):
+        await viewer.client.send_message("and this", event_id="u-2")
+        await viewer.until(lambda: "and this" in viewer.results())
+        log = await the_log(server, session)
+    assert [uuid for uuid in log if uuid.startswith("u-")] == ["u-1", "u-2"]
+
+
+async def test_what_is_over_the_rate_is_refused_by_name_and_whoever_waits_hears_it(serve):
+    server = serve(RATE_LIMIT_RPM="1", RATE_LIMIT_BURST="2", database="sqlite")
+    async with watching(a_session(server), server.port) as viewer:
+        await viewer.client.send_message("within")  # `initialize` was the first
+        with pytest.raises(Refused, match="rate limit exceeded"):
+            await asyncio.wait_for(viewer.client.send_message("over"), WITHIN_S)
+        with pytest.raises(Refused, match="rate limit exceeded"):
+            await asyncio.wait_for(viewer.client.send_control_request("interrupt"), WITHIN_S)
+        assert viewer.client.queued == 0
 
 
 async def test_what_the_readme_says_watches_and_works(serve, monkeypatch, capsys):

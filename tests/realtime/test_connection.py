@@ -522,6 +522,31 @@ async def test_a_peer_that_makes_no_room_is_a_slow_reader():
     assert connection.phase is Phase.CLOSED
 
 
+class Asking(ToyProtocol):
+    """Asks for what it is told to ask, and cannot make anything of the first answer."""
+
+    def receive(self, frame):
+        return [Ask(ReadStatus(), ref) for ref in frame["ask"]]
+
+    def replied(self, ref, result):
+        if ref == "bad":
+            raise ZeroDivisionError("secret detail")
+        return super().replied(ref, result)
+
+
+async def test_a_fault_of_ours_in_an_answer_to_an_ask_is_logged_and_told_and_the_next_is_asked():
+    connection, peer, _ = await opened(Asking)
+    with structlog.testing.capture_logs() as lines:
+        await connection.receive('{"ask":["bad"]}')
+        await connection.receive('{"ask":["good"]}')
+        await until(lambda: len(peer.outbound.sent) == 2)
+    assert peer.outbound.sent == [
+        {"error": "INTERNAL", "ref": "bad", "message": "internal error"},
+        {"reply": {"ok": True}, "ref": "good"},
+    ]
+    assert [line["event"] for line in lines] == ["internal_fault"]
+
+
 async def test_what_a_closed_connection_would_ask_next_is_not_asked():
     asked = []
 

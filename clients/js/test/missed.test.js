@@ -147,6 +147,25 @@ test("what is said offline goes out in order", async () => {
   assert.deepEqual(said, ["initialize", "u1", "set_model", "u2"]);
 });
 
+test("what is said twice with one id is said once, and both hear that it is stored", async () => {
+  await it.ready();
+  const both = [it.client.sendMessage("hello", "u1"), it.client.sendMessage("hello", "u1")];
+  assert.equal(it.sent("user").length, 1);
+  await it.socket.deliver({ type: "user", uuid: "u1" });
+  await Promise.all(both);
+  await it.socket.deliver({ type: "user", uuid: "u1" });
+  assert.deepEqual(it.uuids, ["u1"]);
+});
+
+test("a second answer to a request changes nothing", async () => {
+  await it.ready();
+  const asked = it.client.sendControlRequest({ subtype: "get_settings" });
+  const [{ request_id: id }] = it.requests;
+  await it.respond(id, { response: { theme: "dark" } });
+  await it.respond(id, { error: "no" }, "error");
+  assert.deepEqual([await asked, it.client.queued], [{ theme: "dark" }, 0]);
+});
+
 test("a control request is answered, also with an error", async () => {
   await it.ready();
   const good = it.client.sendControlRequest({ subtype: "get_settings" });
@@ -225,6 +244,33 @@ test("an answer that was lost on the way is given again while the question is op
   assert.equal(it.heard("message").length, 1);
   await it.socket.deliver(QUESTION);
   assert.equal(it.heard("message").length, 2, "a new question, for the old one is settled");
+});
+
+test("a look at the open questions that is refused shows nothing", async () => {
+  await it.ready();
+  await it.socket.deliver(QUESTION);
+  it.client.answer("q1", ALLOW);
+  await it.socket.deliver({ ...QUESTION, request_id: "q2" });
+  await it.away();
+  const [look] = it.sent("control_request");
+  await it.respond(look.request_id, { error: "rate limit exceeded" }, "error");
+  assert.deepEqual(it.heard("message").map(({ type }) => type), ["control_request", "control_request"]);
+  await it.away();
+  await it.open(QUESTION);
+  assert.deepEqual(it.sent("control_response"), [ANSWER]);
+});
+
+test("an answer that is refused is told, and is not given again", async () => {
+  await it.ready();
+  await it.open(QUESTION);
+  it.client.answer("q1", ALLOW);
+  await it.respond("q1", { error: "permission denied" }, "error");
+  assert.equal(it.heard("message").at(-1).response.error, "permission denied");
+  await it.away();
+  await it.open(QUESTION);
+  assert.deepEqual([it.sent("control_response"), it.heard("message").length], [[], 2]);
+  it.client.answer("q1", ALLOW);
+  assert.deepEqual(it.sent("control_response"), [ANSWER]);
 });
 
 test("an answer given offline goes out when the question is still open", async () => {

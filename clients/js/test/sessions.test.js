@@ -28,6 +28,16 @@ test("it dials the session with its account, and shows its token in a header", a
   assert.deepEqual(it.socket.more, [{ headers: { Authorization: "Bearer token1" } }]);
 });
 
+test("a server below a path is reached there, with the query of its address", async () => {
+  await it.dialled({ url: "wss://here/gate/?via=a" });
+  assert.equal(it.socket.url, "wss://here/gate/v1/sessions/ws/session_1/subscribe?via=a&organization_uuid=acme");
+});
+
+test("an id that no path can hold is refused at once, and so is a place without sockets", () => {
+  for (const session of ["", ".", ".."]) assert.throws(() => it.make({ session }), /no id/);
+  assert.throws(() => it.make({ WebSocket: null }), /the class of sockets must be given/);
+});
+
 test("a token is asked for at each attempt", async () => {
   await it.ready();
   await it.away();
@@ -44,6 +54,37 @@ test("in a page the token is a cookie for this path alone, and for half a minute
   await it.dialled({ url: "wss://here" });
   assert.equal(document.cookie, `sessionKey=token2; Path=${path}; Max-Age=30; SameSite=Strict; Secure`);
   assert.throws(() => it.make({ url: "wss://elsewhere" }), /its own host alone/);
+});
+
+test("a token that comes too late is shown nowhere", async () => {
+  globalThis.document = { cookie: "" };
+  globalThis.location = { hostname: "here" };
+  const answers = [];
+  const client = it.make({ token: () => new Promise((resolve) => answers.push(resolve)) });
+  client.start();
+  await it.clock.advance(15_000);
+  assert.equal(it.heard("retry")[0].reason, "no connection in time");
+  await it.clock.advance(2000);
+  answers[0]("late");
+  await settle();
+  assert.equal(document.cookie, "");
+  client.stop();
+  answers[1]("later");
+  await settle();
+  assert.deepEqual([document.cookie, it.dials], ["", 0]);
+});
+
+test("a token that cannot be had is a failed attempt", async () => {
+  const client = it.make({
+    token: () => {
+      throw new Error("no network");
+    },
+  });
+  client.start();
+  await settle();
+  for (let times = 0; times < 5; times += 1) await it.clock.advance(2000);
+  assert.deepEqual(it.heard("retry").map(({ reason }) => reason), Array(5).fill("no network"));
+  assert.deepEqual([client.state, it.dials, it.clock.waiting], ["stopped", 0, 0]);
 });
 
 test("without a token there is neither header nor cookie", async () => {
@@ -114,6 +155,19 @@ test("4001 is tried again three times, later each time", async () => {
   assert.equal(it.client.state, "stopped");
 });
 
+test("after the end start() begins anew, with all tries", async () => {
+  await it.ready();
+  for (let times = 0; times < 4; times += 1) {
+    await it.socket.drop(4001);
+    await it.clock.advance(it.clock.next ?? 0);
+  }
+  assert.equal(it.client.state, "stopped");
+  it.client.start();
+  await settle();
+  await it.socket.drop(4001);
+  assert.deepEqual(delays(), [2000, 4000, 6000, 2000]);
+});
+
 test("a session that is found again gives the three tries back", async () => {
   await it.ready();
   for (let times = 0; times < 6; times += 1) {
@@ -121,6 +175,38 @@ test("a session that is found again gives the three tries back", async () => {
     await it.back();
   }
   assert.deepEqual(delays(), [2000, 2000, 2000, 2000, 2000, 2000]);
+});
+
+test("after 4003 start() asks for another token", async () => {
+  await it.ready();
+  await it.socket.drop(4003);
+  it.client.start();
+  await settle();
+  assert.deepEqual(it.socket.more, [{ headers: { Authorization: "Bearer token2" } }]);
+  await it.socket.open();
+  await it.alive();
+  assert.deepEqual([it.client.isConnected(), it.heard("resumed").length], [true, 1]);
+});
+
+test("who stops it when it is told of the return has it stopped", async () => {
+  await it.ready();
+  it.client.on("resumed", () => it.client.stop());
+  await it.away();
+  assert.deepEqual([it.client.state, it.clock.waiting], ["stopped", 0]);
+});
+
+test("who starts it again while it closes has one connection", async () => {
+  await it.ready();
+  const first = it.socket;
+  it.client.stop();
+  it.client.start();
+  await settle();
+  assert.deepEqual([it.dials, first.closedWith], [2, 1000]);
+  await first.drop(1000);
+  await it.socket.open();
+  await it.alive();
+  it.client.start();
+  assert.deepEqual([it.dials, it.client.isConnected()], [2, true]);
 });
 
 test("4003 ends it", async () => {

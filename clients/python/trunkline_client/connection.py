@@ -218,11 +218,12 @@ class Connection:
         return await self._converse(socket)
 
     async def _dial(self) -> ClientConnection:
+        timing = self._timing
         try:
-            door = await self._door()
+            async with asyncio.timeout(timing.open_timeout_s):
+                door = await self._door()
         except Exception as error:  # its text might hold a piece of the secret
             raise OSError(f"no credentials: {type(error).__name__}") from None
-        timing = self._timing
         defaults: dict[str, Any] = {
             "open_timeout": timing.open_timeout_s,
             "close_timeout": timing.close_timeout_s,

@@ -39,6 +39,11 @@ class Questions:
         self._answers[request_id] = {"type": "control_response", "response": said}
         return self._answers[request_id]
 
+    def refused(self, request_id: str) -> None:
+        """An answer of ours; it would be refused again, and the question is open."""
+        if self._answers.pop(request_id, None) is not None:
+            self._open.add(request_id)
+
     def compare(self, pending: Sequence[Frame]) -> Iterator[tuple[bool, Frame]]:
         """What to tell (True) and what to say again (False), now that it is known what is open."""
         ids = {str(question.get("request_id")) for question in pending}

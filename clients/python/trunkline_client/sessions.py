@@ -67,7 +67,7 @@ class SessionLink(LiveClient[Frame | Resumed]):
         self._max_retries = max_retries
         self._tries = self._not_found = 0
         self._leaving = False  # because `reconnect` was called
-        self._owed: dict[str, tuple[Frame, asyncio.Future[Frame]]] = {}
+        self._owed: dict[str, tuple[Frame, list[asyncio.Future[Frame]]]] = {}
         self._inside = asyncio.Event()  # all was told on this connection
         self._timing = timing or (GROWING if max_retries is None else FIXED)
         super().__init__(
@@ -100,26 +100,32 @@ class SessionLink(LiveClient[Frame | Resumed]):
         """
         if self._over is not None:
             raise self._over
-        if len(self._owed) >= self._queue_max:
+        said = request_id in self._owed
+        if not said and len(self._owed) >= self._queue_max:
             raise QueueFull(f"{self._name}: {self._queue_max} wait already")
+        _, answers = self._owed.setdefault(request_id, (frame, []))
         answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self._owed[request_id] = (frame, answer)
+        answers.append(answer)
         try:
-            async with self._line:
-                if self._inside.is_set():
-                    await self._tell(frame)
+            if not said:
+                async with self._line:
+                    if self._inside.is_set():
+                        await self._tell(frame)
             return await answer
         finally:
-            self._owed.pop(request_id, None)
+            answers.remove(answer)
+            if not answers:
+                self._owed.pop(request_id, None)
 
     def _answered(self, request_id: str, response: Frame) -> None:
-        _, answer = self._owed.get(request_id, (None, None))
-        if answer is None or answer.done():
-            return
-        if response.get("subtype") == "error":
-            answer.set_exception(Refused(str(response.get("error"))))
-        else:
-            answer.set_result(response.get("response") or {})
+        _, answers = self._owed.get(request_id, (None, []))
+        for answer in answers:
+            if answer.done():
+                continue
+            if response.get("subtype") == "error":
+                answer.set_exception(Refused(str(response.get("error"))))
+            else:
+                answer.set_result(response.get("response") or {})
 
     # --- the wire ---
 
@@ -178,7 +184,7 @@ class SessionLink(LiveClient[Frame | Resumed]):
 
     def _ended(self) -> None:
         error = self._over or RuntimeError(f"{self._name} is closed")
-        for _, answer in self._owed.values():
+        for answer in [one for _, answers in self._owed.values() for one in answers]:
             if not answer.done():
                 answer.set_exception(error)
         self._inside.set()  # who waits for it looks at the end
@@ -270,9 +276,13 @@ class SessionClient(SessionLink):
                 await self._pong()
                 return
             case {"type": "control_response", "response": {"request_id": str(answered)}}:
+                refused = said["response"].get("subtype") == "error"
                 if answered == self._look:
-                    await self._compare(said["response"].get("response") or {})
+                    if not refused:
+                        await self._compare(said["response"].get("response") or {})
                     return
+                if refused:
+                    self._questions.refused(answered)
                 self._answered(answered, said["response"])
             case {"type": "control_request"} if not self._questions.asked(request_id):
                 return

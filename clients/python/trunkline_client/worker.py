@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 import uuid
@@ -192,7 +193,10 @@ class SessionWorker(SessionLink):
                 log.warning("%s: the result was refused: %s", self._name, refused)
 
     async def _act(self, turn: Turn) -> str | None:
-        return await self._handle(turn)
+        result = await self._handle(turn)
+        if not isinstance(result, str | None):
+            raise TypeError("the handler of turns returns a text, or None")
+        return result
 
     async def _end(self, acting: asyncio.Task[str | None]) -> None:
         """How the turn ended, whatever became of its handler."""
@@ -226,6 +230,7 @@ class SessionWorker(SessionLink):
             else:
                 answer = await self._control(request)
             said: Frame = {"subtype": "success", "response": dict(answer)}
+            json.dumps(said)  # what cannot be written is the handler's failure
         except Unsupported:
             text = f"Unsupported control request subtype: {subtype}"
             said = {"subtype": "error", "error": text}

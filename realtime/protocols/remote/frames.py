@@ -56,6 +56,12 @@ def refusal(session_id: str, asked: str, text: str) -> Frame:
     return {"type": "control_response", "session_id": session_id, "response": refused}
 
 
+def known(session_id: str, asked: str) -> Frame:
+    """To who says again what is stored: nobody is told of it a second time."""
+    answered = {"subtype": "success", "request_id": asked, "response": {}}
+    return {"type": "control_response", "session_id": session_id, "response": answered}
+
+
 def _lines(text: str | bytes) -> list[Any]:
     lines: Any = text.split("\n") if isinstance(text, str) else text.split(b"\n")
     return [line for line in lines if line.strip()][:MAX_OBJECTS]

@@ -90,6 +90,12 @@ class RemoteProtocol(Protocol):
     def error_frame(self, ref: str, code: str, error: GatewayError) -> Frame:
         return frames.refusal(self._session, ref.partition(":")[2], str(error))
 
+    def ref(self, frame: list[Frame]) -> str:
+        """The first that counts: who waits for what becomes of it hears that it was refused."""
+        if self._part == "worker":
+            return ""
+        return next((name for name in map(_name, frame) if name), "")
+
     def counts(self, frame: list[Frame]) -> bool:
         """What a worker says, and an answer to it, is said once: what is dropped is lost."""
         asks = {"user", "control_request"}
@@ -214,6 +220,8 @@ class RemoteProtocol(Protocol):
             return self._read(result)
         if ref.startswith(ASK):
             return [Send(result["frame"])] if result["frame"] is not None else []
+        if ref.startswith(SAY) and result and result.get("again"):
+            return [Send(frames.known(self._session, ref.removeprefix(SAY)))]
         if self._work is not None and ref == HOLD:
             return self._holds(self._work, result)
         if self._work is not None and ref.startswith(WORK):
@@ -317,3 +325,14 @@ class RemoteProtocol(Protocol):
         self._reading = False
         answers, self._alive = [Send(frames.KEEP_ALIVE)] * self._alive, 0
         return [*told, *answers]
+
+
+def _name(frame: Frame) -> str:
+    """The ref of what a viewer says and waits to hear of."""
+    match frame["type"]:
+        case "user":
+            return SAY + messages.uuid_of(frame)
+        case "control_request":
+            return ASK + messages.request_id(frame)
+        case _:
+            return ""

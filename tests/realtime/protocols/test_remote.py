@@ -105,6 +105,28 @@ def test_what_is_said_once_is_never_dropped_by_a_rate_limit() -> None:
         assert not worker.counts([{"type": kind}])
 
 
+def test_what_is_over_the_rate_is_refused_by_its_own_name() -> None:
+    viewer, over = a_viewer(), errors.RateLimited()
+    request = {"type": "control_request", "request_id": "c1", "request": {"subtype": "interrupt"}}
+    alive, said = {"type": "keep_alive"}, {"type": "user", "uuid": "u1"}
+    for frame, name in [([alive, said, request], "u1"), ([request], "c1"), ([alive], "")]:
+        (told,) = viewer.failed(viewer.ref(frame), over)
+        assert isinstance(told, Send)
+        assert told.frame["response"] == {
+            "subtype": "error",
+            "request_id": name,
+            "error": str(over),
+        }
+
+
+def test_who_says_again_what_is_stored_hears_that_it_is() -> None:
+    viewer = a_viewer()
+    assert viewer.replied("say:u1", {"again": False}) == []
+    (told,) = viewer.replied("say:u1", {"again": True})
+    assert isinstance(told, Send)
+    assert told.frame["response"] == {"subtype": "success", "request_id": "u1", "response": {}}
+
+
 # --- the door ---
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from realtime.core.errors import GatewayError, NotOwner, RoleTooLow
+from realtime.core.errors import GatewayError, NotFound, NotOwner, RoleTooLow
 from realtime.core.principal import Principal
 from sessions_app.agents import AgentFailed
 from sessions_app.models import Session
