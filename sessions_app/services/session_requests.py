@@ -45,7 +45,8 @@ def interruption(session: Session) -> Frame:
 
 def lasting(session: Session) -> list[Frame]:
     """What viewers have set, for a worker that comes after."""
-    wanted = [{"subtype": name, **one} for name, one in session.context.get(SET, {}).items()]
+    kept = sorted(session.context.get(SET, {}).items())
+    wanted = [{"subtype": name, **one} for name, one in kept]
     if session.model:
         wanted.insert(0, {"subtype": "set_model", "model": session.model})
     return [_asked(session, request) for request in wanted]

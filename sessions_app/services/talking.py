@@ -58,7 +58,7 @@ def say(
     frame: dict[str, Any],
     event_uuid: str = "",
 ) -> Sent:
-    """A `user` frame; the same uuid again changes nothing.
+    """A `user` frame, whatever role it claims; the same uuid again changes nothing.
 
     Raises NotFound, NotOwner, RoleTooLow.
     """
@@ -70,6 +70,6 @@ def say(
         session_key=session.key,
         message=session_frames.text_of(frame),
         stream=True,
-        frame=frame,
+        frame={**frame, "message": {**frame["message"], "role": "user"}},
         event_uuid=event_uuid,
     )
