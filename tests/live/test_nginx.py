@@ -192,7 +192,7 @@ async def test_every_protocol_upgrades_and_a_restart_says_come_back(serve, nginx
     assert await ended == 0
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_sixty_one_seconds_of_silence_end_nobody_with_pings_or_without(serve, nginx, dial):
     pinged = await everybody(nginx(serve(**TRUST)), dial)
     unpinged = await everybody(nginx(serve(PING_INTERVAL_S="600", **TRUST)), dial)

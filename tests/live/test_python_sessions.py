@@ -207,7 +207,7 @@ async def test_a_worker_whose_gateway_is_killed_goes_on_at_another_and_every_vie
         FaultProxy("127.0.0.1", first.port) as viewers_line,
     ):
         async with (
-            Viewer(second, session, ALICE) as raw,
+            Viewer(second, session, ALICE, replay="true") as raw,
             working(session, workers_line.port, key, turn),
             watching(session, viewers_line.port, replay=True) as viewer,
         ):
@@ -232,7 +232,7 @@ async def test_a_worker_whose_gateway_is_killed_goes_on_at_another_and_every_vie
 async def test_a_worker_that_is_away_too_long_is_told_that_its_turn_has_failed_and_serves_the_next(
     serve,
 ):
-    first = serve(database="postgres", NODE_LEASE_S="1", WORKER_GRACE_S="1")
+    first = serve(database="postgres", NODE_LEASE_S="3", WORKER_GRACE_S="1")
     second = serve(beside=first)
     session, key = a_session(first), a_key(first)
     begun, over = asyncio.Event(), asyncio.Event()
@@ -245,7 +245,7 @@ async def test_a_worker_that_is_away_too_long_is_told_that_its_turn_has_failed_a
 
     with FaultProxy("127.0.0.1", first.port) as line:
         async with (
-            Viewer(second, session, ALICE) as raw,
+            Viewer(second, session, ALICE, replay="true") as raw,
             working(session, line.port, key, turn),
             watching(session, second.port) as viewer,
         ):

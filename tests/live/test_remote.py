@@ -75,6 +75,7 @@ async def test_what_was_said_just_before_the_socket_closed_is_stored_and_answere
                 await hasty.say(f"slow 0.{number}", uuid=f"u-{number}")
         stored = await watching.of("user", 10)  # what comes on different sockets has no order
         assert sorted(frame["uuid"] for frame in stored) == [f"u-{number}" for number in range(10)]
+        await watching.of("result")
 
 
 async def test_several_objects_in_one_frame_are_several(serve):
