@@ -3,6 +3,8 @@
 import { markdown } from "./markdown.js";
 
 const MOST = 2000; // items on the screen; the oldest go first
+const TIME = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "medium" });
+const FRAME_MS = 16;
 const LONGEST = 20_000; // characters of what a tool said
 const TELLING = ["command", "file_path", "path", "pattern", "url", "query", "prompt", "description"]; // of what a tool is given
 
@@ -10,8 +12,10 @@ export class SessionLog {
   #list;
   #said = new Map(); // message id -> { body, blocks: [{ block, element }] }
   #tools = new Map(); // tool use id -> its element
+  #waiting = new Map(); // uuid -> the item of what is not stored yet
   #live = null; // { item, text, thought, partial }: what is being said
   #drawing = 0;
+  #took = 0; // ms, to draw it: a long answer is drawn less often
 
   constructor(list) {
     this.#list = list;
@@ -21,6 +25,7 @@ export class SessionLog {
     this.#quiet();
     this.#said.clear();
     this.#tools.clear();
+    this.#waiting.clear();
     this.#list.replaceChildren();
   }
 
@@ -36,15 +41,17 @@ export class SessionLog {
 
   /** What was just typed, until the log has it. */
   waits(uuid, text) {
-    const item = this.#item("user", { uuid });
-    item.dataset.waiting = uuid;
+    const item = this.#item("user", {});
+    this.#list.append(item); // behind those that wait already
+    this.#waiting.set(uuid, item);
     item.classList.add("waiting");
     item.append(made("p", { textContent: text }), made("small", { textContent: "Not stored yet" }));
   }
 
   /** It was not taken. */
   forget(uuid) {
-    for (const item of this.#list.querySelectorAll(".waiting")) if (item.dataset.waiting === uuid) item.remove();
+    this.#waiting.get(uuid)?.remove();
+    this.#waiting.delete(uuid);
   }
 
   /** Before all that is shown. */
@@ -178,12 +185,14 @@ export class SessionLog {
     }
     this.#live.text += delta.text ?? "";
     this.#live.thought += delta.thinking ?? "";
-    this.#drawing ||= requestAnimationFrame(() => this.#draw());
+    this.#drawing ||= setTimeout(() => this.#draw(), Math.max(FRAME_MS, 2 * this.#took));
   }
 
   #draw() {
+    clearTimeout(this.#drawing);
     this.#drawing = 0;
     if (!this.#live) return;
+    const begun = performance.now();
     const { item, text, thought, partial } = this.#live;
     const [, thinking, body, small] = item.children;
     thinking.hidden = text !== "" || thought === "";
@@ -191,10 +200,11 @@ export class SessionLog {
     markdown(body, text);
     small.hidden = !partial;
     small.textContent = "Part of this was missed; the whole answer follows at its end.";
+    this.#took = performance.now() - begun;
   }
 
   #quiet() {
-    cancelAnimationFrame(this.#drawing);
+    clearTimeout(this.#drawing);
     this.#drawing = 0;
     this.#live?.item.remove();
     this.#live = null;
@@ -205,9 +215,9 @@ export class SessionLog {
   #item(role, { at }) {
     const item = made("li");
     item.dataset.role = role;
-    if (at) item.title = new Date(at).toLocaleString();
+    if (at) item.title = TIME.format(new Date(at));
     item.append(made("span", { className: "unseen", textContent: `${role}: ` }));
-    const waiting = this.#list.querySelector(".waiting");
+    const [waiting = null] = this.#waiting.values();
     this.#list.insertBefore(item, waiting); // what is not stored yet stays at the end
     while (this.#list.childElementCount > MOST) this.#list.firstElementChild.remove();
     return item;
