@@ -4,12 +4,15 @@
  */
 
 // Each takes a time that grows with the line, not faster: no two parts of one may take the same characters.
+import { copyButton } from "./copying.js";
+
 const FENCE = /^ {0,3}(`{3,}|~{3,})(.*)$/;
 const LANGUAGE = /^[ \t]*([\w+#.-]*)/;
 const HEADING = /^ {0,3}(#{1,6})[ \t]+(.*)$/;
 const RULE = /^ {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$/;
 const ITEM = /^([ \t]*)([-*+]|\d{1,9}[.)])(?:[ \t]+(.*)|)$/;
 const QUOTE = /^ {0,3}>[ \t]?(.*)$/;
+const TASK = /^\[([ xX])\] /;
 const COLUMN = /^:?-+:?$/;
 const ADDRESS = /https?:\/\/[^\s<>"`]+/y;
 const SAFE = /^(?:https?:\/\/|mailto:)/i;
@@ -158,11 +161,14 @@ function built(block, depth) {
 }
 
 function code({ language, text }) {
-  const lines = made("pre", made("code", text));
+  const words = made("code", text);
+  const lines = made("pre", words);
   lines.tabIndex = 0; // it may be wider than the screen
   lines.setAttribute("role", "region");
   lines.setAttribute("aria-label", language ? `Code, ${language}` : "Code");
-  return lines;
+  const whole = made("div", copyButton("Copy the code", () => text, () => words), lines);
+  whole.className = "listing";
+  return whole;
 }
 
 function list({ ordered, start, items }, depth) {
@@ -170,12 +176,14 @@ function list({ ordered, start, items }, depth) {
   if (ordered && start !== 1) element.start = start;
   for (const blocks of items) {
     const [first, ...rest] = blocks;
-    const item = first?.kind === "paragraph" ? worded("li", first.text) : made("li");
+    const item = first?.kind === "paragraph" ? worded("li", first.text.replace(TASK, ticked)) : made("li");
     for (const one of first?.kind === "paragraph" ? rest : blocks) item.append(built(one, depth + 1));
     element.append(item);
   }
   return element;
 }
+
+const ticked = (_, sign) => (sign === " " ? "☐ " : "☑ ");
 
 function table({ head, rows }) {
   const row = (cells, tag) => {
