@@ -6,6 +6,7 @@ import { visible } from "./visible.js";
 
 const MOST = 2000; // items on the screen; the oldest go first
 const TIME = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "medium" });
+const PARTIAL = "Part of this may be missing; the whole answer follows at its end.";
 const FRAME_MS = 16;
 const LONGEST = 20_000; // characters of what a tool said
 const TELLING = ["command", "file_path", "path", "pattern", "url", "query", "prompt", "description"]; // of what a tool is given
@@ -215,7 +216,7 @@ export class SessionLog {
     thinking.textContent = `Thinks: ${thought.slice(-200)}`;
     markdown(body, text);
     small.hidden = !partial;
-    small.textContent = "Part of this may be missing; the whole answer follows at its end.";
+    small.textContent = partial ? PARTIAL : "";
     this.#took = performance.now() - begun;
   }
 
