@@ -23,6 +23,7 @@ async (texts) => {
   });
 }
 """
+CODE = "<div><button></button><pre><code>"  # beside a button that copies it
 CASES = {
     "plain": "<p>plain</p>",
     "one\ntwo\n\nthree": "<p>one\ntwo</p><p>three</p>",
@@ -33,11 +34,12 @@ CASES = {
     "snake_case_name 2 * 3 * 4 **": "<p>snake_case_name 2 * 3 * 4 **</p>",
     r"\*not\* \# `a\b`": r"<p>*not* # <code>a\b</code></p>",
     "``a ` b`` `open": "<p><code>a ` b</code> `open</p>",
-    "```js\n<b>\n\n# x\n```\nafter": "<pre><code>&lt;b&gt;\n\n# x</code></pre><p>after</p>",
-    "```\nnot yet closed": "<pre><code>not yet closed</code></pre>",
+    "```js\n<b>\n\n# x\n```\nafter": f"{CODE}&lt;b&gt;\n\n# x</code></pre></div><p>after</p>",
+    "```\nnot yet closed": f"{CODE}not yet closed</code></pre></div>",
     "- a\n- b\n  1. c\n  2. d\n\n  more\n- e": "<ul><li>a</li><li>b<ol><li>c</li><li>d</li></ol>"
     "<p>more</p></li><li>e</li></ul>",
     "3. c\n4. d": '<ol start="3"><li>c</li><li>d</li></ol>',
+    "- [x] a\n- [ ] b": "<ul><li>☑ a</li><li>☐ b</li></ul>",
     "text\n- a\nend": "<p>text</p><ul><li>a\nend</li></ul>",
     "> a\n> - b": "<blockquote><p>a</p><ul><li>b</li></ul></blockquote>",
     "a\n\n---\n\nb": "<p>a</p><hr><p>b</p>",
