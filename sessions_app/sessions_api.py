@@ -179,9 +179,9 @@ class Watchers(SessionsView):
         responses={200: shapes.Watchers, **_ERRORS},
     )
     def get(self, request: Request, session_id: str) -> Response:
-        """Who watches the session now, and who works in it."""
+        """Who watches the session now, and who works in it; its agent, and its name in 001."""
         found = watchers.here(principal=principal_of(request), session_id=session_id)
-        return Response({"data": found})
+        return Response(found)
 
 
 class Share(SessionsView):

@@ -64,6 +64,9 @@ class Watcher(serializers.Serializer[Any]):
 
 
 class Watchers(serializers.Serializer[Any]):
+    agent = serializers.CharField(help_text="who answers when no worker is there")
+    key = serializers.CharField(help_text="the session's name in 001")
+
     def get_fields(self) -> dict[str, Any]:
         return {"data": Watcher(many=True), **super().get_fields()}
 

@@ -10,8 +10,11 @@ from sessions_app.services import last_seen, presence, workers
 from sessions_app.services.ownership import shown_session
 
 
-def here(*, principal: Principal, session_id: str) -> list[dict[str, Any]]:
-    """Each person once for each part, whoever came first first. Raises NotFound."""
+def here(*, principal: Principal, session_id: str) -> dict[str, Any]:
+    """Each person once for each part, whoever came first first; and the session's agent and key.
+
+    Raises NotFound.
+    """
     session = shown_session(principal, session_id)
     places = [f"session:{name}" for name in (session.public_id, session.key)]
     at_it = presence.here(account=principal.account).filter(
@@ -25,4 +28,4 @@ def here(*, principal: Principal, session_id: str) -> list[dict[str, Any]]:
             part = "worker" if row.client_id == workers.PART else "viewer"
             told = {"user": row.user, "part": part, "since": rfc3339(row.since)}
             found.setdefault((row.user, part), told)
-    return list(found.values())
+    return {"data": list(found.values()), "agent": session.agent, "key": session.key}

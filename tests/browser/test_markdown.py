@@ -23,6 +23,7 @@ async (texts) => {
   });
 }
 """
+CODE = "<div><button></button><pre><code>"  # beside a button that copies it
 CASES = {
     "plain": "<p>plain</p>",
     "one\ntwo\n\nthree": "<p>one\ntwo</p><p>three</p>",
@@ -33,16 +34,20 @@ CASES = {
     "snake_case_name 2 * 3 * 4 **": "<p>snake_case_name 2 * 3 * 4 **</p>",
     r"\*not\* \# `a\b`": r"<p>*not* # <code>a\b</code></p>",
     "``a ` b`` `open": "<p><code>a ` b</code> `open</p>",
-    "```js\n<b>\n\n# x\n```\nafter": "<pre><code>&lt;b&gt;\n\n# x</code></pre><p>after</p>",
-    "```\nnot yet closed": "<pre><code>not yet closed</code></pre>",
+    "```js\n<b>\n\n# x\n```\nafter": f"{CODE}&lt;b&gt;\n\n# x</code></pre></div><p>after</p>",
+    "```\nnot yet closed": f"{CODE}not yet closed</code></pre></div>",
     "- a\n- b\n  1. c\n  2. d\n\n  more\n- e": "<ul><li>a</li><li>b<ol><li>c</li><li>d</li></ol>"
     "<p>more</p></li><li>e</li></ul>",
     "3. c\n4. d": '<ol start="3"><li>c</li><li>d</li></ol>',
+    "- [x] a\n- [ ] b": "<ul><li>☑ a</li><li>☐ b</li></ul>",
     "text\n- a\nend": "<p>text</p><ul><li>a\nend</li></ul>",
     "> a\n> - b": "<blockquote><p>a</p><ul><li>b</li></ul></blockquote>",
     "a\n\n---\n\nb": "<p>a</p><hr><p>b</p>",
     "|a|b|\n|-|:-:|\n|1|\n": "<div><table><thead><tr><th>a</th><th>b</th></tr></thead>"
-    "<tbody><tr><td>1</td><td></td></tr></tbody></table></div>",
+    "<tbody><tr><td>1</td></tr></tbody></table></div>",
+    "a|b\n---": "<p>a|b</p><hr>",
+    "```a`b": "<p>```a`b</p>",
+    "# a#b ## #\n# ##": "<h3>a#b ##</h3><h3></h3>",
     "[a](https://x.example/(1) 'title')": '<p><a href="https://x.example/(1)">a</a></p>',
     "see https://x.example/a?b=1.": '<p>see <a href="https://x.example/a?b=1">'
     "https://x.example/a?b=1</a>.</p>",
@@ -77,16 +82,41 @@ async (texts) => {
 }
 """
 SPEED = """
-async (sizes) => {
+async ([kinds, size, most]) => {
   const { markdown } = await import("/static/realtime/markdown.js");
-  const kinds = ["`a", "*a ", "[a](", "_", "> ", "- a\\n  ", "|a", "**a*", "(", "~~", "a\\n|-"];
   const slow = [];
-  for (const kind of kinds) {
+  for (const [first, kind, last] of kinds) {
+    const text = first + kind.repeat(size / kind.length) + last;
+    const root = document.createElement("div");
     const begun = performance.now();
-    markdown(document.createElement("div"), kind.repeat(sizes));
-    if (performance.now() - begun > 3000) slow.push(`${kind} ${performance.now() - begun}`);
+    markdown(root, text);
+    const took = performance.now() - begun;
+    if (took > most) slow.push(`${first}${kind}${last}: ${took}`);
   }
   return slow;
+}
+"""
+# What an expression could take in many ways, or look for again and again: first, repeated, last.
+LINES = [
+    ("```", "a", "`"), ("```", " ", "`"), ("|\n", " ", "x"), ("|\n-", " ", "x"), ("# a", " ", "x"),
+    ("# a", " #", "x"), ("", "- ", "x"), ("http://", ".", "a"), ("", "`a", ""), ("`", " ``", ""),
+    ("", "*a ", ""), ("", "**a ", ""), ("", "**a*", ""), ("", "_a ", ""), ("", "_", ""),
+    ("", "~~a ", ""), ("", "[a](", ""), ("", "[", "]("), ("", "(", ""), ("", "\\*", ""),
+]  # fmt: skip
+TEXTS = [
+    ("", "> ", "x"), ("", "- a\n  ", ""), ("", "> - > - > - x\n", ""), ("", "-\n", ""),
+    ("", "a\n\n", ""), ("", "a\n|-", ""), ("", "|a", "\n"), ("|a|\n|-|\n", "|\n", ""),
+    ("|" + "a|" * 20_000 + "\n|" + "-|" * 20_000 + "\n", "|\n", ""),
+    ("", "*a " * 3000 + "\n\n", ""), ("", "**a*" * 2000 + "\n\n", ""),
+]  # fmt: skip
+WHOLE = """
+async () => {
+  const { markdown } = await import("/static/realtime/markdown.js");
+  const root = document.createElement("div");
+  const text = "word and **more**\\n".repeat(60_000);
+  markdown(root, text);
+  const shown = root.textContent.replaceAll("*", "").replace(/\\s/g, "");
+  return [shown.length, text.replace(/[*\\s]/g, "").length];
 }
 """
 KEPT = """
@@ -114,5 +144,9 @@ async def test_markdown_becomes_the_elements_that_it_names(
     assert await page.title() == "Sessions · Trunkline"
     # What grows keeps the blocks that have not changed, and whoever reads or selects them.
     assert await page.evaluate(KEPT) == [True, False, "Onetwo and morethree"]
-    # Nonsense of any length takes no long time.
-    assert await page.evaluate(SPEED, 20_000) == []
+    # Nonsense of any length takes no long time, and none of it is left out.
+    assert await page.evaluate(SPEED, [LINES, 9_900, 600]) == []
+    assert await page.evaluate(SPEED, [LINES[:6], 150_000, 1500]) == []
+    assert await page.evaluate(SPEED, [TEXTS, 1_000_000, 6000]) == []
+    shown, said = await page.evaluate(WHOLE)
+    assert shown == said

@@ -384,5 +384,6 @@ def test_a_paired_browser_sees_its_sessions_and_gets_a_pass(
 
 
 def test_who_watches_is_told_to_who_may_watch(call: Call, session: Session) -> None:
-    assert call("GET", "sessions/s/watchers").json() == {"data": []}
+    told = {"data": [], "agent": session.agent, "key": "s"}
+    assert call("GET", "sessions/s/watchers").json() == told
     assert call("GET", "sessions/s/watchers", "bob").status_code == 404

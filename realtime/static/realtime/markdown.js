@@ -3,29 +3,38 @@
  * their text. Links lead to web pages and mail alone, and no picture is fetched.
  */
 
-const FENCE = /^ {0,3}(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^`]*$/;
+// Each takes a time that grows with the line, not faster: no two parts of one may take the same characters.
+import { copyButton } from "./copying.js";
+
+const FENCE = /^ {0,3}(`{3,}|~{3,})(.*)$/;
+const LANGUAGE = /^[ \t]*([\w+#.-]*)/;
 const HEADING = /^ {0,3}(#{1,6})[ \t]+(.*)$/;
 const RULE = /^ {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$/;
 const ITEM = /^([ \t]*)([-*+]|\d{1,9}[.)])(?:[ \t]+(.*)|)$/;
 const QUOTE = /^ {0,3}>[ \t]?(.*)$/;
-const COLUMNS = /^[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
+const TASK = /^\[([ xX])\] /;
+const COLUMN = /^:?-+:?$/;
 const ADDRESS = /https?:\/\/[^\s<>"`]+/y;
 const SAFE = /^(?:https?:\/\/|mailto:)/i;
 const WORD = /[\p{L}\p{N}]/u;
 const MOST_NESTED = 8;
 const LONGEST_LINE = 10_000; // characters of a paragraph that are looked at for emphasis and links
+const LONGEST_TARGET = 2000; // of a link
+const MOST_COLUMNS = 100;
+const LONGEST = 200_000; // characters that are looked at at all; what follows is shown as it is
 
 const shown = new WeakMap(); // element -> what its blocks were made of
 
 /** Show `text` in `root`. Of what grows only the blocks that have changed are built again. */
 export function markdown(root, text) {
   const before = shown.get(root) ?? [];
-  const now = blocksOf(text.split(/\r?\n/));
+  const now = blocksOf(text.slice(0, LONGEST).split(/\r?\n/));
+  if (text.length > LONGEST) now.push({ kind: "rest", text: text.slice(LONGEST) });
   const sources = now.map((block) => JSON.stringify(block));
   let same = 0;
   while (same < before.length && before[same] === sources[same]) same += 1;
   while (root.childElementCount > same) root.lastElementChild.remove();
-  root.append(...now.slice(same).map((block) => built(block, 0)));
+  for (const block of now.slice(same)) root.append(built(block, 0));
   shown.set(root, sources);
 }
 
@@ -46,12 +55,12 @@ function blockAt(lines, at, depth) {
   const line = lines[at];
   const deep = depth >= MOST_NESTED;
   let match;
-  if ((match = FENCE.exec(line))) return fenced(lines, at, match);
-  if ((match = HEADING.exec(line))) return { block: { kind: "heading", level: match[1].length, text: match[2].replace(/[ \t]+#+[ \t]*$/, "") }, next: at + 1 };
+  if ((match = fenceOf(line))) return fenced(lines, at, match);
+  if ((match = HEADING.exec(line))) return { block: { kind: "heading", level: match[1].length, text: withoutClosing(match[2]) }, next: at + 1 };
   if (RULE.test(line)) return { block: { kind: "rule" }, next: at + 1 };
   if (!deep && QUOTE.test(line)) return quoted(lines, at, depth);
   if (!deep && ITEM.test(line)) return listed(lines, at, depth);
-  if (line.includes("|") && COLUMNS.test(lines[at + 1] ?? "") && lines[at + 1].includes("-")) return tabled(lines, at);
+  if (line.includes("|") && areColumns(lines[at + 1] ?? "", cellsOf(line).length)) return tabled(lines, at);
   let next = at + 1;
   while (next < lines.length && lines[next].trim() !== "" && !begins(lines[next], deep)) next += 1;
   return { block: { kind: "paragraph", text: lines.slice(at, next).join("\n").trim() }, next };
@@ -59,11 +68,26 @@ function blockAt(lines, at, depth) {
 
 /** Whether a line ends the paragraph before it. */
 function begins(line, deep) {
-  if (FENCE.test(line) || HEADING.test(line) || RULE.test(line)) return true;
+  if (fenceOf(line) || HEADING.test(line) || RULE.test(line)) return true;
   return !deep && (QUOTE.test(line) || ITEM.test(line));
 }
 
-function fenced(lines, at, [, marks, language]) {
+/** What opens a block of code; a backtick behind it makes it something within a line. */
+function fenceOf(line) {
+  const [, marks, rest] = FENCE.exec(line) ?? [];
+  if (!marks || (marks[0] === "`" && rest.includes("`"))) return null;
+  return { marks, language: LANGUAGE.exec(rest)[1] };
+}
+
+/** A heading may end in as many signs as it likes. */
+function withoutClosing(text) {
+  const whole = text.trim();
+  let end = whole.length;
+  while (whole[end - 1] === "#") end -= 1;
+  return end === 0 || /[ \t]/.test(whole[end - 1]) ? whole.slice(0, end).trim() : whole;
+}
+
+function fenced(lines, at, { marks, language }) {
   let end = at + 1;
   const closes = (line) => line.trim().startsWith(marks) && line.trim().replaceAll(marks[0], "") === "";
   while (end < lines.length && !closes(lines[end])) end += 1;
@@ -103,8 +127,13 @@ function tabled(lines, at) {
   let next = at + 2;
   while (next < lines.length && lines[next].includes("|")) next += 1;
   const [head, , ...rows] = lines.slice(at, next).map(cellsOf);
-  return { block: { kind: "table", head, rows: rows.map((row) => head.map((_, index) => row[index] ?? "")) }, next };
+  return { block: { kind: "table", head, rows: rows.map((row) => row.slice(0, head.length)) }, next };
 }
+
+const areColumns = (line, count) => {
+  const cells = line.includes("-") ? cellsOf(line) : [];
+  return cells.length === count && count <= MOST_COLUMNS && cells.every((cell) => COLUMN.test(cell));
+};
 
 const cellsOf = (line) => line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
 
@@ -114,12 +143,14 @@ function built(block, depth) {
   switch (block.kind) {
     case "heading":
       return worded(`h${Math.min(block.level + 2, 6)}`, block.text); // below the page's own
+    case "rest":
+      return made("p", block.text);
     case "rule":
       return made("hr");
     case "code":
       return code(block);
     case "quote":
-      return made("blockquote", ...block.blocks.map((one) => built(one, depth + 1)));
+      return filled("blockquote", block.blocks.map((one) => built(one, depth + 1)));
     case "list":
       return list(block, depth);
     case "table":
@@ -130,11 +161,14 @@ function built(block, depth) {
 }
 
 function code({ language, text }) {
-  const lines = made("pre", made("code", text));
+  const words = made("code", text);
+  const lines = made("pre", words);
   lines.tabIndex = 0; // it may be wider than the screen
   lines.setAttribute("role", "region");
   lines.setAttribute("aria-label", language ? `Code, ${language}` : "Code");
-  return lines;
+  const whole = made("div", copyButton("Copy the code", () => text, () => words), lines);
+  whole.className = "listing";
+  return whole;
 }
 
 function list({ ordered, start, items }, depth) {
@@ -142,16 +176,23 @@ function list({ ordered, start, items }, depth) {
   if (ordered && start !== 1) element.start = start;
   for (const blocks of items) {
     const [first, ...rest] = blocks;
-    const item = first?.kind === "paragraph" ? worded("li", first.text) : made("li");
-    item.append(...(first?.kind === "paragraph" ? rest : blocks).map((one) => built(one, depth + 1)));
+    const item = first?.kind === "paragraph" ? worded("li", first.text.replace(TASK, ticked)) : made("li");
+    for (const one of first?.kind === "paragraph" ? rest : blocks) item.append(built(one, depth + 1));
     element.append(item);
   }
   return element;
 }
 
+const ticked = (_, sign) => (sign === " " ? "☐ " : "☑ ");
+
 function table({ head, rows }) {
-  const row = (cells, tag) => made("tr", ...cells.map((cell) => worded(tag, cell)));
-  const whole = made("div", made("table", made("thead", row(head, "th")), made("tbody", ...rows.map((cells) => row(cells, "td")))));
+  const row = (cells, tag) => {
+    const found = cells.map((cell) => worded(tag, cell));
+    // Cells that are not there are no elements: a wide head would make many of short rows.
+    if (found.length < head.length) found.at(-1).colSpan = head.length - found.length + 1;
+    return filled("tr", found);
+  };
+  const whole = made("div", made("table", made("thead", row(head, "th")), filled("tbody", rows.map((cells) => row(cells, "td")))));
   whole.className = "wide";
   whole.tabIndex = 0;
   whole.setAttribute("role", "region");
@@ -159,9 +200,12 @@ function table({ head, rows }) {
   return whole;
 }
 
-function made(tag, ...content) {
+const made = (tag, ...content) => filled(tag, content);
+
+/** `content` may be longer than the arguments of a call. */
+function filled(tag, content) {
   const element = document.createElement(tag);
-  element.append(...content);
+  for (const one of content) element.append(one);
   return element;
 }
 
@@ -172,9 +216,10 @@ function worded(tag, text, depth = 0) {
     element.append(text);
     return element;
   }
+  const open = new Set(); // marks that nothing closes from here on: they are not looked for again
   let plain = 0;
   for (let at = 0; at < text.length; ) {
-    const found = SIGNS[text[at]]?.(text, at, depth);
+    const found = SIGNS[text[at]]?.(text, at, depth, open);
     if (!found) {
       at += 1;
       continue;
@@ -191,9 +236,9 @@ function worded(tag, text, depth = 0) {
 const SIGNS = {
   "\\": (text, at) => (/[!-/:-@[-`{-~]/.test(text[at + 1] ?? "") ? { node: text[at + 1], end: at + 2 } : null),
   "`": span,
-  "*": (text, at, depth) => stressed(text, at, depth, "**", "strong") ?? stressed(text, at, depth, "*", "em"),
-  _: (text, at, depth) => stressed(text, at, depth, "__", "strong") ?? stressed(text, at, depth, "_", "em"),
-  "~": (text, at, depth) => stressed(text, at, depth, "~~", "del"),
+  "*": (...here) => stressed(...here, "**", "strong") ?? stressed(...here, "*", "em"),
+  _: (...here) => stressed(...here, "__", "strong") ?? stressed(...here, "_", "em"),
+  "~": (...here) => stressed(...here, "~~", "del"),
   "[": link,
   "!": (text, at, depth) => (text[at + 1] === "[" ? link(text, at + 1, depth) : null), // a picture: as a link
   h: address,
@@ -209,16 +254,17 @@ function span(text, at) {
   return { node: made("code", text.slice(at + length, end).replace(/^ (.*\S.*) $/s, "$1")), end: end + length };
 }
 
-function stressed(text, at, depth, mark, tag) {
+function stressed(text, at, depth, open, mark, tag) {
   const from = at + mark.length;
   const inWord = (index) => mark[0] === "_" && WORD.test(text[index] ?? "");
-  if (!text.startsWith(mark, at) || /\s/.test(text[from] ?? " ") || inWord(at - 1)) return null;
+  if (open.has(mark) || !text.startsWith(mark, at) || /\s/.test(text[from] ?? " ") || inWord(at - 1)) return null;
   for (let end = text.indexOf(mark, from + 1); end >= 0; end = text.indexOf(mark, end + 1)) {
     const single = mark.length === 1 && (text[end + 1] === mark || text[end - 1] === mark);
     if (/\s/.test(text[end - 1]) || single || inWord(end + mark.length)) continue;
     if (mark.length === 2 && text[end + 2] === mark[0]) continue; // the inner of three
     return { node: worded(tag, text.slice(from, end), depth + 1), end: end + mark.length };
   }
+  open.add(mark);
   return null;
 }
 
@@ -237,7 +283,8 @@ function link(text, at, depth) {
 /** Where the bracket at `at` is closed, or -1. */
 function closing(text, at) {
   let open = 0;
-  for (let end = at; end < text.length && text[end] !== "\n"; end += 1) {
+  const last = Math.min(text.length, at + LONGEST_TARGET);
+  for (let end = at; end < last && text[end] !== "\n"; end += 1) {
     if (text[end] === "(") open += 1;
     if (text[end] === ")" && (open -= 1) === 0) return end;
   }
@@ -247,11 +294,13 @@ function closing(text, at) {
 function address(text, at, depth) {
   if (depth >= MOST_NESTED || WORD.test(text[at - 1] ?? "")) return null;
   ADDRESS.lastIndex = at;
-  const found = ADDRESS.exec(text)?.[0].replace(/[.,;:!?'")\]*_]+$/, "");
+  const [found] = ADDRESS.exec(text) ?? [];
   if (!found) return null;
-  const to = anchor(found);
-  to.append(found);
-  return { node: to, end: at + found.length };
+  let end = found.length;
+  while (".,;:!?'\")]*_".includes(found[end - 1])) end -= 1; // they end the sentence
+  const to = anchor(found.slice(0, end));
+  to.append(found.slice(0, end));
+  return { node: to, end: at + end };
 }
 
 function anchor(target) {

@@ -1,10 +1,12 @@
 /** What a worker asks before it goes on: a card for each question, to be allowed or denied. */
 
+import { visible } from "./visible.js";
+
 const LONG = 300; // characters of what a tool is given: more is folded
 
 export class Questions {
   #area;
-  #parts; // { answer(id, response), connected() -> bool, changed(count) }
+  #parts; // { answer(id, response), connected() -> bool, late(), changed(count) }
   #cards = new Map(); // request id -> { card, words, frame }
   #answered = new Map(); // request id -> frame, for an answer that is refused
 
@@ -21,17 +23,18 @@ export class Questions {
 
   /** Somebody has answered, or nobody has to any more. */
   settle(id) {
+    const late = this.#answered.delete(id); // an answer that counts is not told to who gave it
     this.#remove(id);
-    this.#answered.delete(id);
+    if (late) this.#parts.late();
   }
 
   /** An answer was not taken. */
   refuse(id, words) {
     const frame = this.#answered.get(id);
-    if (!frame) return false;
+    if (!frame) return;
+    this.#answered.delete(id);
     this.ask(frame);
     this.#cards.get(id).words.textContent = `Not answered: ${words}`;
-    return true;
   }
 
   /** Answers that waited for the connection are given. */
@@ -40,17 +43,17 @@ export class Questions {
   }
 
   clear() {
-    for (const id of [...this.#cards.keys()]) this.settle(id);
     this.#answered.clear();
+    for (const id of [...this.#cards.keys()]) this.settle(id);
   }
 
   #card(frame) {
     const { tool_name: tool, description, input = {} } = frame.request;
     const card = this.#area.appendChild(made("section", { className: "question" }));
-    const given = JSON.stringify(input, null, 2);
+    const given = visible(JSON.stringify(input, null, 2)); // what is allowed is what is read
     const shown = made("details", { open: given.length <= LONG });
     const lines = made("pre", { textContent: given, tabIndex: 0 });
-    const title = made("h3", { textContent: `May it use ${tool}?` });
+    const title = made("h3", { textContent: `May it use ${visible(String(tool))}?` });
     const why = made("input", { placeholder: "Why not (optional)", maxLength: 1000 });
     const allow = made("button", { type: "button", className: "primary", textContent: "Allow" });
     const deny = made("button", { type: "button", className: "danger", textContent: "Deny" });
@@ -63,7 +66,7 @@ export class Questions {
     words.setAttribute("role", "alert");
     shown.append(made("summary", { textContent: "What it is given" }), lines);
     acts.append(allow, deny, why);
-    card.append(title, ...(description ? [made("p", { textContent: description })] : []), shown, acts, words);
+    card.append(title, ...(description ? [made("p", { textContent: visible(String(description)) })] : []), shown, acts, words);
     allow.addEventListener("click", () => this.#answer(frame, { behavior: "allow", updatedInput: input }));
     deny.addEventListener("click", () => this.#answer(frame, { behavior: "deny", message: why.value.trim() || "Denied by the person who was asked." }));
     return { card, words, frame };

@@ -1,8 +1,13 @@
 /** The log of a session on the screen: who said what, tools folded, an answer while it is given. */
 
+import { copyButton } from "./copying.js";
 import { markdown } from "./markdown.js";
+import { visible } from "./visible.js";
 
 const MOST = 2000; // items on the screen; the oldest go first
+const TIME = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "medium" });
+const PARTIAL = "Part of this may be missing; the whole answer follows at its end.";
+const FRAME_MS = 16;
 const LONGEST = 20_000; // characters of what a tool said
 const TELLING = ["command", "file_path", "path", "pattern", "url", "query", "prompt", "description"]; // of what a tool is given
 
@@ -10,8 +15,11 @@ export class SessionLog {
   #list;
   #said = new Map(); // message id -> { body, blocks: [{ block, element }] }
   #tools = new Map(); // tool use id -> its element
+  #waiting = new Map(); // uuid -> the item of what is not stored yet
   #live = null; // { item, text, thought, partial }: what is being said
+  #sure = false; // nothing that is being said was missed
   #drawing = 0;
+  #took = 0; // ms, to draw it: a long answer is drawn less often
 
   constructor(list) {
     this.#list = list;
@@ -19,13 +27,16 @@ export class SessionLog {
 
   clear() {
     this.#quiet();
+    this.#sure = false;
     this.#said.clear();
     this.#tools.clear();
+    this.#waiting.clear();
     this.#list.replaceChildren();
   }
 
-  /** A frame of the log, or of what is live. */
-  hear(frame) {
+  /** A frame of the log, or of what is live. Pieces that follow what is stored `now` are all there. */
+  hear(frame, now = true) {
+    if (now && frame.type !== "stream_event" && frame.type !== "tool_progress") this.#sure = true;
     if (frame.type === "user") this.#user(frame);
     else if (frame.type === "assistant") this.#assistant(frame);
     else if (frame.type === "stream_event") this.#piece(frame.event);
@@ -36,15 +47,17 @@ export class SessionLog {
 
   /** What was just typed, until the log has it. */
   waits(uuid, text) {
-    const item = this.#item("user", { uuid });
-    item.dataset.waiting = uuid;
+    const item = this.#item("user", {});
+    this.#list.append(item); // behind those that wait already
+    this.#waiting.set(uuid, item);
     item.classList.add("waiting");
     item.append(made("p", { textContent: text }), made("small", { textContent: "Not stored yet" }));
   }
 
   /** It was not taken. */
   forget(uuid) {
-    for (const item of this.#list.querySelectorAll(".waiting")) if (item.dataset.waiting === uuid) item.remove();
+    this.#waiting.get(uuid)?.remove();
+    this.#waiting.delete(uuid);
   }
 
   /** Before all that is shown. */
@@ -57,6 +70,7 @@ export class SessionLog {
 
   /** Pieces may have been missed. */
   doubt() {
+    this.#sure = false;
     if (!this.#live) return;
     this.#live.partial = true;
     this.#draw();
@@ -69,7 +83,10 @@ export class SessionLog {
     const blocks = blocksOf(message);
     for (const block of blocks) if (block.type === "tool_result") this.#answered(block);
     const text = blocks.map((block) => (block.type === "text" ? block.text : "")).filter(Boolean).join("\n");
-    if (text) this.#item("user", { at }).append(made("p", { textContent: text }));
+    if (!text) return;
+    const item = this.#item("user", { at });
+    const shown = made("p", { textContent: text, dir: "auto" });
+    item.append(copyButton("Copy the message", () => text, () => shown), shown);
   }
 
   #assistant({ message, created_at: at, uuid }) {
@@ -77,11 +94,15 @@ export class SessionLog {
     const id = message?.id ?? uuid;
     if (!this.#said.has(id)) {
       const body = this.#item("assistant", { at });
-      this.#said.set(id, { body, blocks: [] });
+      const said = { body, blocks: [], copy: null };
+      said.copy = copyButton("Copy the message", () => words(said), () => body);
+      body.append(said.copy);
+      this.#said.set(id, said);
     }
     const said = this.#said.get(id);
     for (const block of blocksOf(message)) this.#add(said, block);
     said.body.hidden = said.blocks.length === 0;
+    said.copy.hidden = words(said) === "";
   }
 
   /** The same message comes again with more in it, or with its next block alone. */
@@ -118,8 +139,8 @@ export class SessionLog {
     const element = made("details", { className: "tool" });
     const summary = made("summary");
     const about = hint(input);
-    summary.append(made("b", { textContent: name ?? "A tool" }), " ", ...(about ? [made("code", { textContent: about }), " "] : []), made("small", { textContent: "at work" }));
-    element.append(summary, lines("What it was given", JSON.stringify(input, null, 2)));
+    summary.append(made("b", { textContent: visible(name ?? "A tool") }), " ", ...(about ? [made("code", { textContent: about }), " "] : []), made("small", { textContent: "at work" }));
+    element.append(summary, lines("What it was given", visible(JSON.stringify(input, null, 2))));
     element.dataset.state = "running";
     this.#tools.set(id, element);
     return element;
@@ -167,34 +188,40 @@ export class SessionLog {
 
   #piece(event) {
     const { delta } = event ?? {};
-    if (event?.type === "message_start") return this.#quiet();
+    if (event?.type === "message_start") {
+      this.#sure = true;
+      return this.#quiet();
+    }
     if (typeof delta?.text !== "string" && typeof delta?.thinking !== "string") return;
     if (!this.#live) {
       const item = this.#item("assistant", {});
       item.classList.add("running");
       item.setAttribute("aria-busy", "true");
       item.append(made("p", { className: "thinking", hidden: true }), made("div", { className: "markdown" }), made("small", { hidden: true }));
-      this.#live = { item, text: "", thought: "", partial: false };
+      this.#live = { item, text: "", thought: "", partial: !this.#sure };
     }
     this.#live.text += delta.text ?? "";
     this.#live.thought += delta.thinking ?? "";
-    this.#drawing ||= requestAnimationFrame(() => this.#draw());
+    this.#drawing ||= setTimeout(() => this.#draw(), Math.max(FRAME_MS, 2 * this.#took));
   }
 
   #draw() {
+    clearTimeout(this.#drawing);
     this.#drawing = 0;
     if (!this.#live) return;
+    const begun = performance.now();
     const { item, text, thought, partial } = this.#live;
     const [, thinking, body, small] = item.children;
     thinking.hidden = text !== "" || thought === "";
     thinking.textContent = `Thinks: ${thought.slice(-200)}`;
     markdown(body, text);
     small.hidden = !partial;
-    small.textContent = "Part of this was missed; the whole answer follows at its end.";
+    small.textContent = partial ? PARTIAL : "";
+    this.#took = performance.now() - begun;
   }
 
   #quiet() {
-    cancelAnimationFrame(this.#drawing);
+    clearTimeout(this.#drawing);
     this.#drawing = 0;
     this.#live?.item.remove();
     this.#live = null;
@@ -205,9 +232,9 @@ export class SessionLog {
   #item(role, { at }) {
     const item = made("li");
     item.dataset.role = role;
-    if (at) item.title = new Date(at).toLocaleString();
+    if (at) item.title = TIME.format(new Date(at));
     item.append(made("span", { className: "unseen", textContent: `${role}: ` }));
-    const waiting = this.#list.querySelector(".waiting");
+    const [waiting = null] = this.#waiting.values();
     this.#list.insertBefore(item, waiting); // what is not stored yet stays at the end
     while (this.#list.childElementCount > MOST) this.#list.firstElementChild.remove();
     return item;
@@ -217,6 +244,9 @@ export class SessionLog {
     return this.#item(role, {}).appendChild(made("div", { className: "markdown" }));
   }
 }
+
+/** What was said, as it was written. */
+const words = ({ blocks }) => blocks.filter(({ block }) => block.type === "text").map(({ block }) => block.text).join("\n\n");
 
 const made = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
 const state = (tool) => tool.querySelector("summary small");
@@ -238,7 +268,7 @@ function isGrown(before, now) {
 function hint(input) {
   const named = TELLING.map((name) => input[name]).find((value) => typeof value === "string");
   const text = named ?? Object.values(input).find((value) => typeof value === "string") ?? "";
-  const line = text.split("\n", 1)[0];
+  const line = visible(text.split("\n", 1)[0]);
   return line.length > 80 ? `${line.slice(0, 80)}…` : line;
 }
 

@@ -6,9 +6,10 @@ const SOON_MS = 500;
 const WORDS = { requires_action: "asks you", running: "at work", archived: "archived" };
 
 export class SessionRows {
-  #parts; // { list, search, more, read(query) -> page, choose(id), changed() }
+  #parts; // { list, search, more, archived, read(query) -> page, choose(id), changed() }
   #pages = 1;
   #found = []; // the sessions
+  #besides = new Map(); // id -> a session that is not among the pages that were read
   #current = "";
   #reading = null;
   #soon = 0;
@@ -17,6 +18,10 @@ export class SessionRows {
   constructor(parts) {
     this.#parts = parts;
     parts.search.addEventListener("input", () => this.#filter());
+    parts.archived.addEventListener("click", () => {
+      parts.archived.setAttribute("aria-pressed", String(!this.#archivedToo));
+      this.#filter();
+    });
     parts.more.addEventListener("click", () => {
       this.#pages += 1;
       this.refresh().catch(() => (this.#pages -= 1)); // the button is still there
@@ -32,8 +37,14 @@ export class SessionRows {
     return this.#found.filter((one) => one.session_status === "requires_action").map(({ id }) => id);
   }
 
+  /** A session that was read or changed alone. */
+  learn(session) {
+    this.#besides.set(session.id, session);
+    this.#found = this.#found.map((one) => (one.id === session.id ? session : one));
+  }
+
   title(id) {
-    const found = this.#found.find((one) => one.id === id);
+    const found = this.#found.find((one) => one.id === id) ?? this.#besides.get(id);
     return found ? named(found) : "";
   }
 
@@ -47,6 +58,7 @@ export class SessionRows {
       if (button.value === id) button.setAttribute("aria-current", "true");
       else button.removeAttribute("aria-current");
     }
+    this.#filter();
   }
 
   /** Read the list. Throws what the server says. */
@@ -67,6 +79,7 @@ export class SessionRows {
     clearTimeout(this.#soon);
     this.#soon = 0;
     this.#found = [];
+    this.#besides.clear();
     this.#pages = 1;
     this.#parts.search.value = "";
     this.#show(false);
@@ -93,14 +106,27 @@ export class SessionRows {
     this.#parts.more.hidden = !more;
     search.hidden = this.#found.length < WORTH_SEARCHING && search.value === "";
     this.mark(this.#current);
-    this.#filter();
     this.#parts.changed();
     for (const button of list.querySelectorAll("button")) if (button.value === focused) button.focus();
   }
 
+  get #archivedToo() {
+    return this.#parts.archived.getAttribute("aria-pressed") === "true";
+  }
+
+  /** Archived ones are shown when they are asked for, sought by name, or open. */
   #filter() {
-    const sought = this.#parts.search.value.trim().toLowerCase();
-    for (const row of this.#parts.list.children) row.hidden = !row.textContent.toLowerCase().includes(sought);
+    const { list, search, archived } = this.#parts;
+    const sought = search.value.trim().toLowerCase();
+    let count = 0;
+    for (const row of list.children) {
+      const { value, dataset } = row.firstElementChild;
+      const away = dataset.status === "archived";
+      count += away;
+      row.hidden = !row.textContent.toLowerCase().includes(sought) || (away && !sought && !this.#archivedToo && value !== this.#current);
+    }
+    archived.textContent = `Archived (${count})`;
+    archived.hidden = count === 0;
   }
 
   #row(session) {
@@ -110,6 +136,7 @@ export class SessionRows {
     const title = document.createElement("span");
     const facts = document.createElement("small");
     title.textContent = named(session);
+    title.dir = "auto";
     const when = new Date(session.updated_at).toLocaleString([], { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
     facts.textContent = [WORDS[session.session_status], when].filter(Boolean).join(" · ");
     button.dataset.status = session.session_status;

@@ -2,10 +2,13 @@
 
 import { GatewayClient, newId } from "../client/gateway.js";
 import { SessionClient } from "../client/sessions.js";
-import { USER, keep, kept } from "./keep.js";
+import { Actions } from "./actions.js";
+import { Here } from "./here.js";
+import { SESSION, USER, keep, kept } from "./keep.js";
 import { Line } from "./line.js";
 import { isPaired } from "./person.js";
 import { Questions } from "./questions.js";
+import { tryingAgain } from "./runs.js";
 import { openWhen, stickToEnd } from "./screen.js";
 import { SessionLog } from "./sessionlog.js";
 import { answerOf, Visa } from "./visa.js";
@@ -13,29 +16,34 @@ import { SessionRows } from "./sessionrows.js";
 
 const LOOK_AGAIN_MS = 10_000; // at the list, and at who is here
 const REFUSED = 4003;
+const OUT = "You are not let in any more. Log in again.";
 const PING_MS = 10_000; // a line that has died is noticed within twice that
 const STORED = new Set(["user", "assistant", "result", "system"]);
 const BEGINS_WORK = new Set(["user", "assistant", "stream_event", "control_request"]);
 const AT_WORK = new Set(["running", "requires_action"]);
-const STATUS = { compacting: "The agent shortens what it remembers…", retrying: "The agent's model did not answer; it is asked again…" };
-const STOPPING = "Asked to stop.";
-const PASSING = new Set([...Object.values(STATUS), STOPPING]); // what ends with the next word
+const BY_WORKER = new Set(["assistant", "stream_event", "tool_progress", "control_request"]);
+const STATUS = { compacting: () => "The agent shortens what it remembers…", retrying: tryingAgain };
 
 const $ = (id) => document.getElementById(id);
-const tell = (text) => ($("notice").textContent = text);
 
 const line = new Line({ state: $("state"), banner: $("line"), text: $("line-text"), count: $("line-count"), queued: $("line-queued"), retry: $("retry") });
 const log = new SessionLog($("messages").firstElementChild);
 const questions = new Questions($("questions"), {
   answer: (id, response) => client.answer(id, response),
   connected: () => client.isConnected(),
+  late: () => tell("Your answer came too late: the question was settled already."),
   changed: (count, held) => {
     if (held) $("message").focus();
     asked = count;
     title();
   },
 });
-const rows = new SessionRows({ list: $("sessions"), search: $("search"), more: $("more"), read: (query) => call(query), choose: (id) => open(id), changed: () => listed() });
+const here = new Here({ people: $("here"), hint: $("waits"), read: (id) => call(`/${encodeURIComponent(id)}/watchers`), known: (key) => nameInConsole(key) });
+const actions = new Actions({
+  menu: $("chat-menu"), dialog: $("ask"), title: $("ask-title"), text: $("ask-text"), name: $("ask-name"), label: $("ask-label"),
+  yes: $("ask-yes"), no: $("ask-no"), tell, chat: () => ({ key: current, label: rows.title(current) }), act: (...asked) => change(...asked), done: () => rows.refresh(),
+});
+const rows = new SessionRows({ list: $("sessions"), search: $("search"), more: $("more"), archived: $("archived"), read: (query) => call(query), choose: (id) => open(id), changed: () => listed() });
 let visa = null;
 let who = "";
 let client = null;
@@ -45,6 +53,13 @@ let renewed = false; // the token, since the line was ready last
 let replayed = 0; // events, until all that was stored is told; then null
 let toldAt = 0; // by the socket, or by the person
 let asked = 0; // questions on the screen
+let sought = ""; // what is being looked for, to be opened
+let passing = false; // what is told ends with the next word
+
+function tell(text, passes = false) {
+  $("notice").textContent = text;
+  passing = passes;
+}
 
 // ------------------------------------------------------------------------------------ the door
 
@@ -76,9 +91,8 @@ function come(user) {
   $("door").hidden = true;
   $("room").hidden = $("disconnect").hidden = false;
   idle();
-  const [first] = rows.ids;
-  const asked = decodeURIComponent(location.hash.slice(1));
-  if (asked || first) open(asked || first);
+  const [first = ""] = rows.ids;
+  seek(named() || first);
 }
 
 /** At the door again: nothing of this person stays on the screen. */
@@ -86,6 +100,7 @@ function leave(words) {
   visa = null;
   close();
   rows.clear();
+  actions.clear();
   history.replaceState(null, "", location.pathname);
   $("door").hidden = false;
   $("room").hidden = $("disconnect").hidden = true;
@@ -115,13 +130,42 @@ async function call(path, { method = "GET", body, keepCookie = false } = {}) {
 
 // ------------------------------------------------------------------------------------ one session
 
+/** What the address names. */
+function named() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return location.hash.slice(1);
+  }
+}
+
+/** By its id, or by the name that it has in the console. */
+async function seek(name) {
+  sought = name;
+  if (!name || rows.ids.includes(name)) return open(name);
+  try {
+    const found = await call(`/${encodeURIComponent(name)}`);
+    if (name !== sought) return;
+    rows.learn(found);
+    open(found.id);
+  } catch (error) {
+    if (name !== sought) return;
+    if (error.status === 401) leave(OUT);
+    else lost(error.message);
+  }
+}
+
 function open(id) {
-  if (id === current) return;
+  sought = "";
+  if (!id || id === current) return;
   close();
   current = id;
   renewed = false;
   replayed = 0;
-  history.replaceState(null, "", `#${encodeURIComponent(id)}`);
+  // The way back leads through the sessions that were open.
+  const address = `#${encodeURIComponent(id)}`;
+  const move = rows.ids.includes(named()) && location.hash !== address ? "pushState" : "replaceState";
+  history[move](null, "", address);
   rows.mark(id);
   $("chat").hidden = $("composer").hidden = false;
   const mine = new SessionClient({ session: id, replay: true, maxRetries: Infinity, pingMs: PING_MS, token: () => pass(id) });
@@ -144,7 +188,8 @@ function close() {
   log.clear();
   questions.clear();
   work(false);
-  $("here").textContent = "";
+  here.clear();
+  $("to-console").hidden = true;
   $("line").hidden = $("measure").hidden = $("chat").hidden = true;
   tell("");
 }
@@ -156,7 +201,7 @@ async function pass(id) {
   } catch (error) {
     if (id !== current) return "";
     if (visa?.over) leave(visa.over);
-    else if (error.status === 401) leave("You are not let in any more. Log in again.");
+    else if (error.status === 401) leave(OUT);
     else if (error.status === 404 || error.status === 403) lost(error.message);
     else throw error;
   }
@@ -167,7 +212,7 @@ function lost(words) {
   close();
   idle();
   $("chat").hidden = false;
-  $("composer").hidden = true;
+  $("composer").hidden = $("chat-menu").hidden = true;
   $("chat-title").textContent = "No such session";
   log.hear({ type: "system", subtype: "informational", content: words });
   history.replaceState(null, "", location.pathname);
@@ -182,10 +227,10 @@ function stateChanged({ state, error, code }) {
     line.name(who || "Connected");
     questions.delivered();
     rows.soon();
-    look();
+    here.look(current);
   } else if (state === "reconnecting") {
     log.doubt();
-    $("here").textContent = "";
+    here.clear();
   } else if (state === "stopped" && code === REFUSED && !renewed) {
     log.doubt();
     renewed = true; // a token lasts minutes, a session all day: once more, with another
@@ -205,9 +250,10 @@ function heard(frame) {
   else if (type === "control_cancel_request") questions.settle(frame.request_id);
   else if (type === "control_response") refused(frame.response);
   else if (type === "session_status") work(AT_WORK.has(frame.status));
-  else log.hear(frame);
-  if (type === "system" && frame.subtype === "status") tell(STATUS[frame.status] ?? "");
-  else if ((type === "stream_event" || type === "result") && PASSING.has($("notice").textContent)) tell("");
+  else log.hear(frame, replayed === null);
+  if (BY_WORKER.has(type) && here.served()) here.look(current);
+  if (type === "system" && frame.subtype === "status") tell(STATUS[frame.status]?.(frame) ?? "", true);
+  else if ((type === "stream_event" || type === "assistant" || type === "result") && passing) tell("");
 }
 
 /** What the server did not take, by the name that we gave it. */
@@ -233,7 +279,12 @@ function listed() {
   title();
   if (!client) return;
   $("chat-title").textContent = rows.title(current) || "Session";
+  $("chat-menu").hidden = false;
   const status = rows.status(current);
+  const away = status === "archived";
+  here.archived(away);
+  $("away").value = away ? "restore" : "archive";
+  $("away").textContent = away ? "Take out of the archive" : "Archive";
   if (status && client.isConnected() && rows.since > toldAt) work(AT_WORK.has(status));
 }
 
@@ -244,22 +295,17 @@ function title() {
   document.title = `${asking ? `(${asking}) ` : ""}Sessions · Trunkline`;
 }
 
-/** Who is here. */
-async function look() {
-  const id = current;
-  try {
-    const { data } = await call(`/${encodeURIComponent(id)}/watchers`);
-    if (id === current && client?.isConnected()) $("here").textContent = inWords(data);
-  } catch {
-    if (id === current) $("here").textContent = "Who is here is not known.";
-  }
+/** The console opens the chat that its tab had open last. */
+function nameInConsole(key) {
+  $("to-console").hidden = false;
+  $("to-console").onclick = () => keep("tab", SESSION, key);
 }
 
-function inWords(people) {
-  const names = (part) => people.filter((one) => one.part === part).map(({ user }) => user || "somebody");
-  const watching = names("viewer").join(", ");
-  const [worker] = names("worker");
-  return [watching && `Watching: ${watching}`, worker && `Worker: ${worker}`].filter(Boolean).join(" · ");
+/** Rename a session, put it away, or take it out again. */
+async function change(action, id, title) {
+  const body = { rename: { title }, archive: { session_status: "archived" }, restore: { session_status: "idle" } }[action];
+  rows.learn(await call(`/${encodeURIComponent(id)}`, { method: "PATCH", body }));
+  listed();
 }
 
 async function lookAgain() {
@@ -267,9 +313,9 @@ async function lookAgain() {
   try {
     await rows.refresh();
   } catch (error) {
-    if (error.status === 401 && visa) leave(visa.over || "You are not let in any more. Log in again.");
+    if (error.status === 401 && visa) leave(visa.over || OUT);
   }
-  if (client?.isConnected()) look();
+  if (client?.isConnected()) here.look(current);
 }
 
 // ------------------------------------------------------------------------------------ what is said
@@ -290,6 +336,7 @@ function say() {
     tell(`Not sent: ${message}`);
     line.changed();
   });
+  to.ping(); // a line that has died is noticed soon when there is something to say
   line.changed();
 }
 
@@ -297,7 +344,7 @@ async function interrupt() {
   tell("");
   try {
     await client.sendControlRequest({ subtype: "interrupt" });
-    if (working) tell(STOPPING);
+    if (working) tell("Asked to stop.", true);
   } catch ({ message }) {
     tell(message);
   }
@@ -337,7 +384,7 @@ $("begin").addEventListener("submit", (event) => {
 $("disconnect").addEventListener("click", () => leave(""));
 $("retry").addEventListener("click", () => client?.start());
 $("measure").addEventListener("click", () => client?.ping());
-addEventListener("hashchange", () => visa && location.hash && open(decodeURIComponent(location.hash.slice(1))));
+addEventListener("hashchange", () => visa && named() && seek(named()));
 addEventListener("beforeunload", (event) => {
   if (client?.queued) event.preventDefault(); // it would be lost with the page
 });

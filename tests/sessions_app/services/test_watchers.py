@@ -37,7 +37,8 @@ def enter(node: str, session: Session, settings: Any) -> Enter:
 
 def parts(principal: Principal, session: Session) -> list[tuple[str, str]]:
     found = watchers.here(principal=principal, session_id=session.public_id)
-    return [(one["user"], one["part"]) for one in found]
+    assert (found["agent"], found["key"]) == (session.agent, session.key)
+    return [(one["user"], one["part"]) for one in found["data"]]
 
 
 def test_each_person_is_there_once_by_whichever_name_of_the_session(
