@@ -10,7 +10,7 @@ python := .venv/bin/python
 SQLITE_SUITE := not (live or browser or redis or postgres)
 # No database is touched here: once is enough (tests/test_architecture.py holds this list to that).
 DATABASE_FREE := tests/clients tests/realtime/core tests/realtime/protocols tests/realtime/server \
-	tests/realtime/test_connection.py tests/realtime/test_routing.py \
+	tests/realtime/connection tests/realtime/test_routing.py \
 	tests/realtime/test_transcripts.py tests/test_architecture.py tests/test_requirements.py
 
 help: ## List the targets

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.request import Request
 
 from accounts.models import User
-from accounts.services import credentials, devices
+from accounts.services import credentials, devices, tickets
 from accounts.services.pairing_words import check_user_id
-from realtime.core.errors import BadCredentials, MissingCredentials
+from realtime.core.credentials import SessionTicket
+from realtime.core.errors import BadCredentials, MissingCredentials, OriginRefused
+from realtime.core.handshake import Handshake
 from realtime.core.principal import Principal
 
 
@@ -52,6 +55,37 @@ class DeviceAuthentication(BaseAuthentication):
         if principal is None:
             raise BadCredentials("the sender id is not paired")
         return AnonymousUser(), principal
+
+
+class SessionKeyAuthentication(BearerAuthentication):
+    """As a socket of 002 shows it: a bearer or the cookie `sessionKey`, and an organization that
+    it must be of (PROTOCOLS.md 3.1, 3.2).
+
+    A browser sends its cookie for any page: what changes something needs an allowed Origin.
+    """
+
+    def authenticate(self, request: Request) -> tuple[Any, Principal] | None:
+        proved = super().authenticate(request) or self._by_cookie(request)
+        asked = request.query_params.get("organization_uuid", "")
+        wanted = asked or request.headers.get("x-organization-uuid", "")
+        if proved is None or wanted in ("", proved[1].account, proved[1].account_id):
+            return proved
+        shown = request.headers.get("Authorization", "").partition(" ")[2].strip()
+        ticket = SessionTicket(shown or request.COOKIES["sessionKey"], organization=wanted)
+        return AnonymousUser(), tickets.at_session(credential=ticket)
+
+    def _by_cookie(self, request: Request) -> tuple[Any, Principal] | None:
+        token = request.COOKIES.get("sessionKey", "")
+        if not token:
+            return None
+        sent = {"host": request.get_host()}
+        if "Origin" in request.headers:
+            sent["origin"] = request.headers["Origin"]
+        page = Handshake(path=request.path, headers=sent, secure=request.is_secure())
+        changes = request.method not in ("GET", "HEAD", "OPTIONS")
+        if not page.origin_allowed(settings.ALLOWED_ORIGINS, cookies_used=changes):
+            raise OriginRefused("a cookie needs an allowed Origin")
+        return AnonymousUser(), tickets.at_session(credential=SessionTicket(token))
 
 
 class StaffSessionAuthentication(SessionAuthentication):

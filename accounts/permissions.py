@@ -26,5 +26,6 @@ def role(least: str) -> type[BasePermission]:
     return AtLeast
 
 
+Viewer = role("viewer")
 Operator = role("operator")
 Admin = role("admin")

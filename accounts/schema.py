@@ -33,3 +33,14 @@ class DeviceScheme(OpenApiAuthenticationExtension):
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "apiKey", "in": "header", "name": "X-GoClaw-Sender-Id"}
+
+
+class SessionKeyScheme(OpenApiAuthenticationExtension):
+    target_class = "accounts.authentication.SessionKeyAuthentication"
+    name = "sessionKey"
+
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[Any]]]:
+        return [{"bearer": []}, {"sessionKey": []}]
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "sessionKey"}

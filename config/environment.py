@@ -163,6 +163,11 @@ class Environment:
             )
         return _generated(home / "secrets" / name.lower())
 
+    def given_secret(self, name: str) -> str:
+        """A secret that others have made, from NAME or the file named by NAME_FILE; "" if unset."""
+        file = self.text(f"{name}_FILE")
+        return self.text(name) or (_read_secret(f"{name}_FILE", Path(file)) if file else "")
+
     def _number(
         self, name: str, default: T, kind: Callable[[str], T], least: T, most: T, unit: str
     ) -> T:

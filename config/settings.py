@@ -81,6 +81,12 @@ CORS_ALLOW_ALL_ORIGINS = "*" in ALLOWED_ORIGINS
 CORS_URLS_REGEX = r"^/(api|v1)/.*$"
 CORS_ALLOW_HEADERS = (
     *default_headers,
+    "anthropic-beta",
+    "anthropic-client-feature",
+    "anthropic-client-platform",
+    "anthropic-client-version",
+    "anthropic-version",
+    "x-organization-uuid",
     "x-goclaw-sender-id",
     "x-goclaw-tenant-id",
     "x-goclaw-user-id",
@@ -97,6 +103,19 @@ PAIRING_MAX_PENDING_TOTAL = env.whole("PAIRING_MAX_PENDING_TOTAL", 200, least=1)
 PAIRED_DEVICE_TTL_S = env.seconds("PAIRED_DEVICE_TTL_S", 30 * 86400, least=1)
 CONNECT_TIMEOUT_S = env.seconds("CONNECT_TIMEOUT_S", 10, least=0.1)
 DEFAULT_AGENT = env.text("DEFAULT_AGENT", "echo")
+
+# --- The agent `openai`: any endpoint with OpenAI's chat completions; a model turns it on ---------
+OPENAI_MODEL = env.text("OPENAI_MODEL")
+OPENAI_BASE_URL = env.text("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+OPENAI_API_KEY = env.given_secret("OPENAI_API_KEY")
+# These hold for the endpoints of the admin as well.
+OPENAI_CONNECT_S = env.seconds("OPENAI_CONNECT_S", 5, least=0.1)
+OPENAI_FIRST_S = env.seconds("OPENAI_FIRST_S", 60, least=0.1)  # until the answer begins
+OPENAI_BETWEEN_S = env.seconds("OPENAI_BETWEEN_S", 30, least=0.1)  # without a byte of it
+OPENAI_WHOLE_S = env.seconds("OPENAI_WHOLE_S", 600, least=0.1)  # of a run, with every attempt
+OPENAI_ATTEMPTS = env.whole("OPENAI_ATTEMPTS", 3, least=1, most=10)
+OPENAI_MAX_ANSWER = env.whole("OPENAI_MAX_ANSWER", 200_000, least=1, most=500_000)  # characters
+OPENAI_MAX_HISTORY = env.whole("OPENAI_MAX_HISTORY", 200_000)  # characters, of earlier messages
 
 # --- 000, edge agents (PROTOCOLS.md section 1) -------------------------------------------------
 EDGE_SECRET = env.secret("EDGE_SECRET", TRUNKLINE_HOME, generate=EMBEDDED)
@@ -118,6 +137,8 @@ NEXUS_JWT_SECRET = env.secret("NEXUS_JWT_SECRET", TRUNKLINE_HOME, generate=EMBED
 NEXUS_OBSERVERS_PUBLISH = env.flag("NEXUS_OBSERVERS_PUBLISH", True)  # role observer, our viewer
 
 # --- 003 and 004: what a subscriber can recover, of one topic or group (either 0: nothing) -------
+WORKER_GRACE_S = env.seconds("WORKER_GRACE_S", 30, least=1)
+SESSION_REPLAY_MAX = env.whole("SESSION_REPLAY_MAX", 1000, most=1_000_000)  # events
 HISTORY_SIZE = env.whole("HISTORY_SIZE", 1000, most=100_000)  # messages
 HISTORY_TTL_S = env.seconds("HISTORY_TTL_S", 300, most=86400)
 

@@ -24,6 +24,7 @@ admin.site.site_header = admin.site.site_title = "Trunkline"
 urlpatterns = [
     path("", views.console, name="console"),
     re_path(r"^pair/?$", views.pairing, name="pairing"),
+    re_path(r"^sessions/?$", views.sessions, name="sessions"),
     re_path(r"^topics/?$", views.topics, name="topics"),
     re_path(r"^groups/?$", views.groups, name="groups"),
     path("favicon.ico", RedirectView.as_view(url=static("realtime/icon.svg"))),

@@ -52,6 +52,7 @@ class Connection:
     __slots__ = (
         "_buckets",
         "_door",
+        "_heard_at",
         "_memberships",
         "_peer",
         "_performer",
@@ -61,7 +62,6 @@ class Connection:
         "_turn",
         "address",
         "id",
-        "last_seen",
         "phase",
         "principal",
         "protocol",
@@ -81,7 +81,7 @@ class Connection:
         self.protocol = protocol
         self.principal = ANONYMOUS
         self.phase = Phase.CONNECTING
-        self.last_seen = time.time()
+        self._heard_at = time.time()
         self.address = ""
         self._peer = peer
         self._services = services
@@ -140,15 +140,14 @@ class Connection:
             self.principal = self.protocol.principal = before
             await self._memberships.leave(self._memberships.all - joined)
             raise
-        if self._revoked:
-            await self._services.depart(self.id)
-            raise Revoked
+        await self._leave_if_revoked()
         if self.phase is Phase.CLOSED:  # it was closed from outside meanwhile
             await self._services.depart(self.id)
             return
         await self._memberships.leave_all_but(principal, wanted)
         if self.phase is Phase.CONNECTING:
             await self._accept()
+            await self._leave_if_revoked()  # while the peer was being told
         self.phase = advance(self.phase, Signal.ADMIT)
         self._timers.cancel("greeting")
         self._close_at_expiry()
@@ -160,6 +159,11 @@ class Connection:
             address=self.address,
         )
         await self._performer.perform([told for told in effects if not isinstance(told, Join)])
+
+    async def _leave_if_revoked(self) -> None:
+        if self._revoked:
+            await self._services.depart(self.id)
+            raise Revoked
 
     async def _turn_away(self, error: GatewayError) -> None:
         connecting = self.phase is Phase.CONNECTING
@@ -229,7 +233,14 @@ class Connection:
 
     def touch(self) -> None:
         """The peer is alive."""
-        self.last_seen = time.time()
+        self._heard_at = time.time()
+
+    @property
+    def last_seen(self) -> float:
+        """When it was heard of last, in seconds since the epoch."""
+        if not self.protocol.pings_count:
+            return self._heard_at
+        return max(self._heard_at, self._peer.outbound.lived_at)
 
     async def tell(self, ref: str, error: Exception) -> None:
         if not isinstance(error, GatewayError):
@@ -268,9 +279,7 @@ class Connection:
     # --- the end ---
 
     def slow(self) -> None:
-        """The peer reads too slowly (called by its Outbound): no last words, it would not read
-        them.
-        """
+        """The peer (says its Outbound) reads too slowly: no last words, it would not read them."""
         error = SlowConsumer()
         answer = wire_answer(self.protocol.name, error)
         if self.phase is not Phase.CLOSED and isinstance(answer, Shut):

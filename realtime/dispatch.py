@@ -13,7 +13,15 @@ import structlog
 from django.db import InterfaceError, OperationalError
 
 from accounts.services import agents as edge_agents
-from accounts.services import api_keys, credentials, nexus_tokens, pairing, staff, tickets
+from accounts.services import (
+    api_keys,
+    credentials,
+    nexus_tokens,
+    pairing,
+    passes,
+    staff,
+    tickets,
+)
 from realtime import metrics
 from realtime.core import group_messages
 from realtime.core import operations as ops
@@ -24,10 +32,18 @@ from realtime.core.credentials import (
     GroupTicket,
     Jwt,
     PendingPairing,
+    SessionTicket,
     StaffSession,
 )
-from realtime.core.errors import BadCredentials, ClientIdInUse, TooManyFailures, Unavailable
-from realtime.core.limits import Buckets
+from realtime.core.errors import (
+    BadCredentials,
+    ClientIdInUse,
+    NotFound,
+    NotOwner,
+    TooManyFailures,
+    Unavailable,
+)
+from realtime.core.limits import Buckets, Strikes
 from realtime.core.operations import Operation
 from realtime.core.principal import Principal
 from realtime.neighbours import Arrival
@@ -39,11 +55,16 @@ from sessions_app.services import (
     agents,
     chat,
     compaction,
+    control,
     group_presence,
     overview,
     presence,
+    questions,
     sessions,
     taking,
+    talking,
+    viewing,
+    workers,
 )
 
 logger = structlog.get_logger("gateway")
@@ -52,8 +73,17 @@ logger = structlog.get_logger("gateway")
 FAILURES_PER_MINUTE = 10
 FAILURES_AT_ONCE = 20
 
-# An agent never repeats an acknowledgement: it is not dropped for a database that is just away.
-PATIENT = (ops.AcknowledgeCommand,)
+# A session that is not there, for one credential: then 4003 instead of 4001. PROTOCOLS.md 6.
+NOT_FOUND_AT_MOST, NOT_FOUND_WITHIN_S = 4, 60.0
+
+# What is said once, or must not be missed, is not dropped for a database that is just away.
+PATIENT = (
+    ops.AcknowledgeCommand,
+    ops.ReadEvents,
+    ops.SayInSession,
+    ops.AnswerQuestion,
+    ops.WorkInSession,
+)
 PATIENCE_S = 8.0  # the agent waits for its pong for 10
 RETRY_S = 0.25
 
@@ -91,6 +121,14 @@ SERVICES: dict[type, Service] = {
     ops.ListKeys: api_keys.list_,
     ops.CreateKey: api_keys.create,
     ops.RevokeKey: api_keys.revoke,
+    ops.WatchSession: viewing.watch,
+    ops.ReadEvents: viewing.read,
+    ops.SayInSession: talking.say,
+    ops.AskControl: control.ask,
+    ops.CancelControl: control.cancel,
+    ops.AnswerQuestion: questions.answer,
+    ops.HoldSession: workers.hold,
+    ops.WorkInSession: workers.say,
 }
 
 # Which service proves which credential.
@@ -100,6 +138,7 @@ VERIFIERS: dict[type, Service] = {
     AgentSecret: edge_agents.recognise,
     GroupTicket: tickets.recognise,
     Jwt: nexus_tokens.recognise,
+    SessionTicket: passes.at_session,
 }
 
 
@@ -113,6 +152,7 @@ class Dispatch:
         self.present: dict[str, Arrival] = {}
         self._arriving: set[str] = set()  # present, but their rows are not written yet
         self._failures = Buckets(per_minute=FAILURES_PER_MINUTE, burst=FAILURES_AT_ONCE)
+        self._not_found = Strikes(most=NOT_FOUND_AT_MOST, within_s=NOT_FOUND_WITHIN_S)
 
     async def authenticate(self, credential: Credential) -> Principal | PendingPairing:
         """Verify a credential. Guessing is slowed down for every address, loopback too."""
@@ -136,6 +176,12 @@ class Dispatch:
             if isinstance(operation, ops.SendChat):
                 # Shielded: a run that has been committed is started, though its asker is cut off.
                 return await asyncio.shield(self._send_chat(principal, fields))
+            if isinstance(operation, ops.SayInSession):
+                return await asyncio.shield(self._say(operation, principal, fields))
+            if isinstance(operation, ops.WatchSession):
+                return await self._enter(operation, principal, fields)
+            if isinstance(operation, ops.HoldSession):
+                fields["node"] = self._node
             return await self._serve(operation, principal, fields)
 
     async def _serve(
@@ -164,6 +210,30 @@ class Dispatch:
         if sent.outcome == "busy":
             return self._runs.queue(sent, functools.partial(in_thread, _send_later, **fields))
         return self._runs.answer(sent)
+
+    async def _say(
+        self, operation: Operation, principal: Principal, fields: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Stored, and no more is waited for: what becomes of it is in the session's log."""
+        self._runs.refuse_while_draining()
+        sent = await self._serve(operation, principal, fields | {"node": self._node})
+        if sent.outcome == "started":
+            self._runs.answer(sent)
+        return {"again": sent.again}
+
+    async def _enter(
+        self, operation: Operation, principal: Principal, fields: dict[str, Any]
+    ) -> Any:
+        """Raises TooManyFailures for who comes again and again to a session that is not there."""
+        key = "\x1f".join([principal.account, *principal.handles, fields["session_id"]])
+        try:
+            found = await self._serve(operation, principal, fields)
+        except (NotFound, NotOwner):
+            if self._not_found.strike(key, time.monotonic()):
+                raise
+            raise TooManyFailures("session not found, asked for too often") from None
+        self._not_found.forgive(key)
+        return found
 
     async def arrive(self, arrival: Arrival) -> None:
         """Write presence. Raises Revoked when the identity was revoked since it was verified."""
@@ -236,6 +306,12 @@ def _depart(connection: str, arrival: Arrival | None) -> None:
     presence.depart(connection=connection)
     if arrival is not None and arrival.protocol == agents.PROTOCOL:
         agents.released(principal=arrival.principal, connection=connection)
+    if arrival is not None and _is_worker(arrival):
+        workers.released(connection=connection)
+
+
+def _is_worker(arrival: Arrival) -> bool:
+    return (arrival.protocol, arrival.client_id) == (workers.PROTOCOL, workers.PART)
 
 
 def _send_later(*, principal: Principal, **fields: Any) -> chat.Sent:

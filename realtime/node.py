@@ -37,7 +37,7 @@ from realtime.runs import Runs
 from realtime.seen import Seen
 from realtime.showing import Showing
 from realtime.threads import housekeeping
-from sessions_app.services import media, nodes, presence
+from sessions_app.services import control, media, nodes, presence, workers
 from sessions_app.services import runs as records
 
 logger = structlog.get_logger("gateway")
@@ -216,6 +216,8 @@ class Node:
                 self._hinted.set()
             case records.INJECT:
                 self.runs.inject(event.data["run"], event.data["text"])
+            case records.BEGIN:
+                self.runs.begin(records.handed_over(event.data))
             case records.ABORT:
                 self.runs.abort(event.data["run"])
             case loglines.FOLLOW | loglines.UNFOLLOW:
@@ -241,6 +243,7 @@ class Node:
             self._swept = False
         self.showing.touch(await housekeeping(presence.sweep))
         await housekeeping(records.fail_orphans)
+        await housekeeping(workers.sweep)
 
     async def _reconcile(self, *, lapsed: bool = False) -> None:
         """Who came back too late ends here: its client id is another's by now."""
@@ -274,6 +277,7 @@ class Node:
         await housekeeping(agent_secrets.end_overlaps)
         await housekeeping(nodes.sweep)
         await housekeeping(media.sweep)
+        await housekeeping(control.forget)
 
     async def _repeat(
         self, name: str, work: Callable[[], Awaitable[None]], wait: Callable[[], Awaitable[None]]

@@ -15,6 +15,7 @@ from realtime.core.credentials import Credential
 from realtime.core.effects import (
     Ask,
     Authenticate,
+    AwaitRoom,
     Call,
     Close,
     Effect,
@@ -94,6 +95,9 @@ class Performer:
                 case Recover():
                     if not await self._memberships.recover(effect, self._replay, self._peer):
                         self._owner.slow()
+                case AwaitRoom():
+                    if not await self._peer.outbound.room(lambda: False):
+                        self._owner.slow()
                 case _:
                     self.perform_now(effect)
 
@@ -140,9 +144,13 @@ class Performer:
             await self.perform(self._owner.protocol.replied(ref, result))
 
     async def _carry(self, asked: Ask | Resume) -> None:
+        """Not in turn with the frames: what is asked for, however long, holds none up."""
         match asked:
             case Ask(operation, ref):
-                await self._call(operation, ref)
+                try:
+                    await self._call(operation, ref)
+                except Exception as error:  # of the answer: nobody else would hear of it
+                    await self._owner.tell(ref, error)
             case Resume():
                 await self._owner.resume()
 

@@ -1,7 +1,6 @@
 """Which URL speaks which protocol: one table. Source: PROTOCOLS.md 0.1.
 
-URLS is the map of all five; PROTOCOLS names the classes of those that this version serves. The
-others answer 404.
+URLS is the map, PROTOCOLS names their classes. Every other path answers 404.
 """
 
 from __future__ import annotations
@@ -23,10 +22,12 @@ from realtime.protocols.aether import AetherProtocol
 from realtime.protocols.edge import EdgeProtocol
 from realtime.protocols.goclaw import GoclawProtocol
 from realtime.protocols.nexus import NexusProtocol
+from realtime.protocols.remote import RemoteProtocol
 
 PROTOCOLS: list[type[Protocol]] = [
     EdgeProtocol,
     GoclawProtocol,
+    RemoteProtocol,
     AetherProtocol,
     NexusProtocol,
     AdminProtocol,
@@ -98,12 +99,9 @@ def websocket(scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]
     query = scope.get("query_string", b"").decode("latin-1")
     try:
         name, found = resolve(raw_path.decode("latin-1"), query)
-        consumer = CONSUMERS.get(name)
-        if consumer is None:
-            raise NotFound(f"the protocol {name} is not served by this version")
     except NotFound as error:
         return _refuse(scope, receive, send, error)
-    return consumer()({**scope, "url_route": {"args": (), "kwargs": found}}, receive, send)
+    return CONSUMERS[name]()({**scope, "url_route": {"args": (), "kwargs": found}}, receive, send)
 
 
 async def _refuse(scope: dict[str, Any], receive: Any, send: Any, error: GatewayError) -> None:

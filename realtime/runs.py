@@ -20,6 +20,7 @@ from realtime.core.errors import Draining, InternalFault, ResourceExhausted
 from realtime.core.events import RUN_ENDED, Event
 from realtime.threads import housekeeping, in_thread
 from sessions_app import agents
+from sessions_app.services import agent_choice
 from sessions_app.services import runs as records
 from sessions_app.services.chat import Sent
 
@@ -56,7 +57,7 @@ class Runs:
             active = self._active[sent.run_id] = _Active(sent)
             active.task = asyncio.create_task(self._drive(active))
             return active.asked()
-        if sent.outcome == "repeated":
+        if sent.outcome in ("repeated", "handed"):
             return self._end_of(sent)
         return _or_raise(sent.result)
 
@@ -108,6 +109,11 @@ class Runs:
             return self._active[sent.run_id].asked()
         return self._await_elsewhere(sent)
 
+    def begin(self, sent: Sent) -> None:
+        """Take on a run that was started elsewhere for this process; nobody here waits for it."""
+        if sent.run_id not in self._active:
+            self.answer(sent)
+
     def inject(self, run_id: str, text: str) -> None:
         if run_id in self._active:
             self._active[run_id].turn.injected.put_nowait(text)
@@ -157,6 +163,10 @@ class Runs:
         fault = work.exception()
         if fault is None:
             return "completed", ""
+        if isinstance(fault, agents.AgentFailed):
+            run, why = active.sent.run_id, str(fault)
+            logger.warning("run.failed", run=run, why=why, detail=fault.detail)
+            return "failed", why
         logger.error("run.failed", run=active.sent.run_id, exc_info=fault)
         return "failed", f"the agent failed ({type(fault).__name__})"
 
@@ -166,10 +176,16 @@ class Runs:
         if abort_requested:  # before this process knew the run
             raise asyncio.CancelledError
         active.turn.history.extend(history)
-        async for piece in agents.get(sent.agent).run(active.turn):
+        agent = await in_thread(agent_choice.get, sent.agent)
+        async for piece in agent.run(active.turn):
+            if isinstance(piece, agents.Retrying):
+                told = records.retrying(sent, piece)
+                self._hub.publish([*sent.audience, *sent.watchers], told)
+                continue
             active.content.append(piece)
             if sent.stream:
-                self._hub.publish(sent.audience, records.chunk(sent, piece))
+                chunk = records.chunk(sent, piece)
+                self._hub.publish([*sent.audience, *sent.watchers], chunk)
 
     async def _record(self, active: _Active, status: str, error: str) -> tuple[int, Answer]:
         """Try until the database takes it: a run that is not ended blocks its session."""

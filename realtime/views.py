@@ -16,6 +16,13 @@ def console(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+def sessions(request: HttpRequest) -> HttpResponse:
+    """Watch and steer sessions; it speaks 002 like any other client."""
+    seen = {"page": "sessions", "name": "Sessions", "most": str(settings.SESSION_REPLAY_MAX)}
+    return render(request, "sessions.html", seen)
+
+
+@require_safe
 def topics(request: HttpRequest) -> HttpResponse:
     """Subscribe, publish, and a chart; it speaks to `/nexus/ws` like any other client."""
     return render(request, "topics.html", {"page": "topics", "name": "Topics"})

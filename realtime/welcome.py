@@ -33,6 +33,13 @@ LINES = {
         " | .venv/bin/python -m websockets"
         ' "{socket}/v3/ws/group/team/client/laptop?api_key=$KEY"',
     ),
+    "remote": (
+        "A session (002), a word in it, and its log: who watches it sees the same",
+        """SESSION=$(curl -sS -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json'"""
+        """ -d '{{"events":[{{"type":"user","message":{{"role":"user","content":"hello"}}}}]}}'"""
+        """ {base}/v1/sessions | sed 's/.*"id": *"\\(session_[^"]*\\).*/\\1/'); sleep 2;"""
+        """ curl -sS -H "Authorization: Bearer $KEY" {base}/v1/sessions/$SESSION/events""",
+    ),
     "edge": (
         "A command for an edge agent (000), which then comes for five seconds and prints it",
         f"{MANAGE} send_command edge_15551234567 send_message_now"

@@ -27,6 +27,7 @@ class RecordingOutbound:
     def __init__(self) -> None:
         self.sent: list[Any] = []
         self.waiting_bytes = 0
+        self.lived_at = 0.0
 
     def text(self, text: str) -> None:
         self.sent.append(json.loads(text))

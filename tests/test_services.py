@@ -243,6 +243,15 @@ def test_a_reset_reaches_open_and_new_connections(echo):
         assert line.recv(5) == b"hello"
 
 
+def test_a_half_close_ends_the_servers_side_alone(echo):
+    with call(echo) as line:
+        line.sendall(b"hello")
+        assert line.recv(5) == b"hello"
+        echo.half_close()
+        assert line.recv(5) == b""
+        line.sendall(b"still heard")
+
+
 def test_a_delay_is_kept_for_every_chunk(echo):
     echo.mode, echo.delay_s = "delay", 0.15
     with call(echo) as line:

@@ -8,28 +8,15 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts.admin.scope import AccountAdmin, acting
+from accounts.admin.scope import SuperuserAdmin, acting
 from accounts.models import DEFAULT_ACCOUNT, Account, Membership, User
 from accounts.services import revocation, tokens
 from realtime.core.errors import GatewayError
 
 admin.site.unregister(Group)  # memberships say who may do what
-
-
-class SuperuserAdmin(AccountAdmin):
-    """Staff see their own account's rows; only superusers change them."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return acting(request).is_superuser
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return acting(request).is_superuser
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return acting(request).is_superuser
 
 
 @admin.register(User)

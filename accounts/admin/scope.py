@@ -112,3 +112,16 @@ class AccountAdmin(ModelAdmin):
 
     def tell(self, request: HttpRequest, text: str, *, good: bool = True) -> None:
         self.message_user(request, text, messages.SUCCESS if good else messages.ERROR)
+
+
+class SuperuserAdmin(AccountAdmin):
+    """Staff see their own account's rows; only superusers change them."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return acting(request).is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return acting(request).is_superuser
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return acting(request).is_superuser

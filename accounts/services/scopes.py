@@ -16,6 +16,7 @@ SCOPES = {
     "operator.admin": "admin",
     "sessions.work": "",
 }
+WORK = "sessions.work"
 # The role that may hand a scope out, where it is not the role that the scope gives.
 _GIVEN_BY = {"sessions.work": "operator"}
 
@@ -44,6 +45,13 @@ def require_writing(principal: Principal, what: str) -> None:
 
 def require_admin(principal: Principal, what: str) -> None:
     require(principal, "admin", what)
+
+
+def require_to_act(principal: Principal, scope: str, what: str) -> None:
+    """Role operator and, of a key with scopes, this one or `operator.admin`. Raises RoleTooLow."""
+    require(principal, "operator", what)
+    if principal.scopes and principal.scopes.isdisjoint({scope, "operator.admin"}):
+        raise RoleTooLow(f"permission denied: {what} requires scope {scope}")
 
 
 def grantable(principal: Principal, scopes: Iterable[str]) -> list[str]:

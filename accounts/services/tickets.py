@@ -1,4 +1,5 @@
-"""Who comes in to the groups of 003. Source: PROTOCOLS.md 4.1, 4.2, 6.
+"""Who comes in to the groups of 003, and to the sessions of 002. Source: PROTOCOLS.md 3.2, 4.1,
+4.2, 6.
 
 An API key is the entry ticket, an access token the visa: either lets in, and who shows both is the
 person of the token, for as long as both are valid. `x_account_id` only chooses.
@@ -14,13 +15,15 @@ from django.utils import timezone
 
 from accounts.models import Account, ApiKey, RefreshFamily
 from accounts.services import keys, tokens
-from realtime.core.credentials import GroupTicket
+from accounts.services.scopes import WORK
+from realtime.core.credentials import GroupTicket, SessionTicket
 from realtime.core.errors import BadCredentials, MissingCredentials
 from realtime.core.principal import Principal
 
 GUEST = "guest"
 GUEST_ID = "aether:guest"  # of all guests: none of them can prove to be another
 NOT_THEIRS = "x_account_id is not an account that these credentials may use"
+NOT_OF = "the credentials are not of this organization"
 
 
 def recognise(*, credential: GroupTicket) -> Principal:
@@ -40,6 +43,23 @@ def recognise(*, credential: GroupTicket) -> Principal:
     if wanted is not None and wanted.slug != stranger.account:
         raise BadCredentials(NOT_THEIRS)
     return stranger
+
+
+def at_session(*, credential: SessionTicket) -> Principal:
+    """An access token or an API key; a worker's key has the scope for it. Raises BadCredentials."""
+    wanted = _account(credential.organization, NOT_OF) if credential.organization else None
+    principal = keys.recognise(credential.token)
+    if principal is None:
+        principal = tokens.recognise(credential.token)
+        if wanted is not None:
+            principal = _elsewhere(principal, credential.token, wanted.slug, NOT_OF)
+    elif wanted is not None and wanted.slug != principal.account:
+        raise BadCredentials(NOT_OF)
+    if credential.works and WORK not in principal.scopes:
+        raise BadCredentials(f"a worker shows an API key with the scope {WORK}")
+    if not credential.works and not principal.role:
+        raise BadCredentials(f"a key with {WORK} alone does not watch")
+    return principal
 
 
 def guest() -> Principal | None:
@@ -74,13 +94,13 @@ def _key(text: str) -> Principal:
     return principal
 
 
-def _account(named: str) -> Account:
+def _account(named: str, refusal: str = NOT_THEIRS) -> Account:
     """By slug or tenant id; what does not exist is refused as what is another's."""
     found = None
     if "\x00" not in named:  # no database could look for that
         found = Account.objects.filter(slug=named).first() or _by_uuid(named)
     if found is None:
-        raise BadCredentials(NOT_THEIRS)
+        raise BadCredentials(refusal)
     return found
 
 
@@ -91,14 +111,14 @@ def _by_uuid(named: str) -> Account | None:
         return None
 
 
-def _elsewhere(visa: Principal, jwt: str, account: str) -> Principal:
+def _elsewhere(visa: Principal, jwt: str, account: str, refusal: str = NOT_THEIRS) -> Principal:
     """The person of the token in an account that is not theirs by default."""
     if visa.account == account:
         return visa
     try:
         return tokens.recognise(jwt, Account.objects.filter(slug=account).first())
     except BadCredentials:
-        raise BadCredentials(NOT_THEIRS) from None
+        raise BadCredentials(refusal) from None
 
 
 def _both(key: Principal, visa: Principal) -> Principal:

@@ -59,6 +59,19 @@ export function ownAddress(path = "/ws") {
   return `${protocol === "https:" ? "wss:" : "ws:"}//${host}${path}`;
 }
 
+/** A path of the server at `url`, which may itself lie below a path. */
+export function below(/** @type {string} */ url, /** @type {string} */ path) {
+  const address = new URL(url);
+  address.pathname = address.pathname.replace(/\/+$/, "") + path;
+  return address;
+}
+
+/** An id as a part of a path, where some would mean another path. */
+export function segment(/** @type {string} */ id) {
+  if (/^\.{0,2}$/.test(id)) throw new TypeError(`"${id}" is no id`);
+  return encodeURIComponent(id);
+}
+
 /** @returns {DeviceStorage | null} */
 export function localStorageOrNull() {
   try {

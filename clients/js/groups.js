@@ -2,7 +2,7 @@
 
 /** @import { Draft, GroupMessage, GroupOptions } from "./groups.d.ts" */
 
-import { ownAddress } from "./device.js";
+import { below, ownAddress, segment } from "./device.js";
 import { asked, LiveClient } from "./live.js";
 import { Trail } from "./trail.js";
 
@@ -12,9 +12,8 @@ export class GroupClient extends LiveClient {
 
   constructor(/** @type {GroupOptions} */ { url = ownAddress(""), group, client, apiKey, jwt, account = "", ...options }) {
     super(options, { msg_type: "heartbeat", target: "echo" }, apiKey, jwt);
-    for (const id of [group, client]) if (/^\.{0,2}$/.test(id)) throw new TypeError(`"${id}" is no id`);
-    const path = `/v3/ws/group/${encodeURIComponent(group)}/client/${encodeURIComponent(client)}`;
-    this.#options = { path: new URL(path, url), apiKey, jwt, account };
+    const place = below(url, `/v3/ws/group/${segment(group)}/client/${segment(client)}`);
+    this.#options = { place, apiKey, jwt, account };
   }
 
   sendGroup(/** @type {string} */ msg, payload = {}) {
@@ -43,10 +42,12 @@ export class GroupClient extends LiveClient {
 
   /** @override */
   async address() {
-    const { path, apiKey, jwt, account } = this.#options;
+    const { place, apiKey, jwt, account } = this.#options;
     const { epoch = "", offset = "" } = this.#trail.ask() ?? {};
-    const query = { api_key: await asked(apiKey), jwt: await asked(jwt), x_account_id: account };
-    return `${path}?${new URLSearchParams({ ...query, since_epoch: epoch, since_offset: `${offset}` })}`;
+    const who = { api_key: await asked(apiKey), jwt: await asked(jwt), x_account_id: account };
+    const query = { ...who, since_epoch: epoch, since_offset: `${offset}` };
+    for (const [name, value] of Object.entries(query)) place.searchParams.set(name, value);
+    return place.href;
   }
 
   /** @override */

@@ -1,7 +1,7 @@
-/** What the clients of topics and groups share: a socket that comes back, what waits for it, signs of life. */
+/** What the clients of topics, groups and sessions share: a socket that comes back, what waits for it, signs of life. */
 
 /** @import { Given, LiveOptions, LiveState } from "./shared.d.ts" */
-/** @import { Loss } from "./transport.d.ts" */
+/** @import { Address, Loss, TransportOptions } from "./transport.d.ts" */
 
 import { Emitter, given } from "./events.js";
 import { clock, ResilientSocket } from "./transport.js";
@@ -33,7 +33,7 @@ export class LiveClient extends Emitter {
 
   /**
    * `proof`: the frame that is answered by all means.
-   * @param {LiveOptions} options
+   * @param {LiveOptions & Pick<TransportOptions, "delay"> & { pongMs?: number }} options
    * @param {object} proof
    * @param {(Given | undefined)[]} credentials
    */
@@ -52,8 +52,9 @@ export class LiveClient extends Emitter {
         received: (text) => this.#receive(text),
         lost: (loss) => this.#lost(loss),
         doubted: () => this.#prove(),
+        ponged: () => this.proved(),
       },
-      { ...given(options), soon: [1012, REVOKED], url: () => this.address() },
+      { ...given(options), soon: [1012, REVOKED], url: (wanted) => this.address(wanted) },
     );
   }
 
@@ -85,7 +86,7 @@ export class LiveClient extends Emitter {
     if (this.state === "ready" && this.tell(frame)) return true;
     const { queueMax } = this.#options;
     const over = this.state === "idle" || this.state === "stopped";
-    if (!over && this.queued < queueMax) return this.#queue.push(frame) > 0;
+    if (!over && this.#queue.length < queueMax) return this.#queue.push(frame) > 0;
     const reason = over ? "not connected" : `${queueMax} messages are waiting already`;
     this.emit("dropped", { frame, reason });
     return false;
@@ -98,7 +99,8 @@ export class LiveClient extends Emitter {
 
   // --- what a subclass says
 
-  async address() {
+  /** @returns {Promise<Address>} */
+  async address(/** @type {() => boolean} */ _wanted) {
     return "";
   }
 
@@ -109,19 +111,35 @@ export class LiveClient extends Emitter {
 
   received(/** @type {any} */ _frame) {}
 
-  /** To be called at its answer. */
+  /** Ask for a sign of life; whether that could be said. */
+  prove() {
+    return this.tell(this.#proof);
+  }
+
+  /** By a ping frame, where sockets have them. */
+  pinged() {
+    return this.#transport.ping();
+  }
+
+  /** Give this socket up for the next one. */
+  leave(/** @type {string} */ reason) {
+    this.#transport.fail(reason);
+  }
+
+  /** To be called at the answer. */
   proved() {
     if (this.#askedAt === null) return;
-    const { timers, pingMs } = this.#options;
+    const { timers, pingMs, pongMs } = this.#options;
     const ms = timers.now() - this.#askedAt;
     this.#askedAt = null;
-    this.#wait(pingMs, () => this.#prove());
+    this.#wait(pingMs, () => this.#prove(pongMs));
     this.#answerPings(ms);
     if (this.state === "ready") this.#renewed = false;
     else this.greeted();
+    if (!this.#opened) return; // a listener has hung up
     this.#transport.settled();
     this.become("ready", {}, () => {
-      while (this.queued && this.tell(this.#queue[0])) this.#queue.shift();
+      while (this.#queue.length && this.tell(this.#queue[0])) this.#queue.shift();
     });
     this.emit("rtt", { ms });
   }
@@ -129,12 +147,12 @@ export class LiveClient extends Emitter {
   // --- the line
 
   /** An open socket may be dead: whatever is heard proves that it is not. */
-  #prove() {
-    const { timers, proofTimeoutMs } = this.#options;
-    if (!this.tell(this.#proof)) return false;
+  #prove(withinMs = this.#options.proofTimeoutMs) {
+    const { timers } = this.#options;
+    if (!this.prove()) return false;
     this.#heard = false;
     this.#askedAt ??= timers.now();
-    this.#wait(proofTimeoutMs, () => (this.#heard ? this.#prove() : this.#transport.fail("no sign of life")));
+    this.#wait(withinMs, () => (this.#heard ? this.#prove(withinMs) : this.#transport.terminate("no sign of life")));
     return true;
   }
 
@@ -151,19 +169,20 @@ export class LiveClient extends Emitter {
 
   #lost(/** @type {Loss} */ { code, reason, delayMs }) {
     const text = reason || (this.#opened ? "the connection was lost" : REFUSED);
-    if (code === REVOKED && (this.#renewed || !this.#renewable)) return this.#halt(text, code);
+    const over = delayMs === null || (code === REVOKED && (this.#renewed || !this.#renewable));
+    if (over) return this.#halt(text, code, new Error(text));
     this.#renewed ||= code === REVOKED;
     this.#hangUp();
     this.become("reconnecting", { code, reason: text });
     this.emit("retry", { delayMs, code, reason: text });
   }
 
-  #halt(/** @type {string} */ reason, code = 0) {
+  #halt(/** @type {string} */ reason, code = 0, error = /** @type {Error | null} */ (null)) {
     this.#transport.stop();
     this.#hangUp();
     this.#renewed = false;
     for (const frame of this.#queue.splice(0)) this.emit("dropped", { frame, reason });
-    this.become("stopped", { code, reason, error: code ? new Error(reason) : null });
+    this.become("stopped", { code, reason, error });
   }
 
   #hangUp() {

@@ -3,6 +3,7 @@
 /** @import { UploadedFile, UploadOptions } from "./media.d.ts" */
 /** @import { GatewayClient } from "./gateway.d.ts" */
 
+import { below } from "./device.js";
 import { GatewayError } from "./requests.js";
 
 const UPLOAD = "/v1/media/upload";
@@ -23,7 +24,7 @@ const CODES = new Map([
  * @returns {Promise<UploadedFile>}
  */
 export async function upload(client, file, { onProgress, signal, base } = {}) {
-  const address = new URL(UPLOAD, origin(base)).href;
+  const address = below(home(base), UPLOAD).href;
   const headers = await client.credentials();
   const body = new FormData();
   body.append("file", file, file.name);
@@ -57,9 +58,9 @@ export async function upload(client, file, { onProgress, signal, base } = {}) {
  * @param {{ base?: string }} [options]
  */
 export async function mediaUrl(client, id, { base } = {}) {
-  const home = origin(base);
+  const ours = home(base);
   const headers = { ...(await client.credentials()), "Content-Type": "application/json" };
-  const asking = fetch(new URL(SIGN, home), {
+  const asking = fetch(below(ours, SIGN), {
     method: "POST",
     headers,
     body: JSON.stringify({ path: id }),
@@ -71,18 +72,18 @@ export async function mediaUrl(client, id, { base } = {}) {
   });
   const answer = parsed(await response.text());
   if (!response.ok) throw refusal(response.status, answer);
-  const address = new URL(String(answer?.url), home);
-  if (address.origin !== home) throw new GatewayError({ message: "the signed address leads elsewhere" });
-  return address.href;
+  const { origin, pathname, search } = new URL(String(answer?.url), ours);
+  if (origin !== new URL(ours).origin) throw new GatewayError({ message: "the signed address leads elsewhere" });
+  return below(ours, pathname).href + search;
 }
 
 /**
  * Where the credentials go: the page's own origin, unless the code names another.
  * @param {string} [base]
  */
-function origin(base) {
+function home(base) {
   if (!base && !globalThis.location) throw new TypeError("outside a page the base must be given");
-  return new URL(base ?? globalThis.location.origin).origin;
+  return base ?? globalThis.location.origin;
 }
 
 /** @param {string} text */

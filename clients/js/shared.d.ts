@@ -31,7 +31,7 @@ export interface LiveEvents {
   dropped: { frame: any; reason: string };
 }
 
-/** What a TopicClient and a GroupClient have in common. */
+/** What a TopicClient, a GroupClient and a SessionClient have in common. */
 export interface LiveClient<Events extends LiveEvents> {
   readonly state: LiveState;
   /** How many messages wait for a connection. */

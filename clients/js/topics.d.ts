@@ -38,7 +38,7 @@ export class TopicClient {
   /** Who the server says we are; "" before. */
   readonly userId: string;
   /** Hear what fits the filters, on this connection and all that follow; the answer ends it. */
-  subscribe(channel: string, options: { filters?: Filters }, handler: TopicHandler): () => void;
+  subscribe(channel: string, options: { filters?: Filters | null }, handler: TopicHandler): () => void;
   /** Now, or when ready and subscribed. False: it is never sent, and told as `dropped`. */
   publish(channel: string, payload?: unknown): boolean;
 }

@@ -24,10 +24,12 @@ export class TopicClient extends LiveClient {
 
   /**
    * @param {string} channel
-   * @param {{ filters?: Filters }} options
+   * @param {{ filters?: Filters | null }} options
    * @param {TopicHandler} handler
    */
-  subscribe(channel, { filters = {} }, handler) {
+  subscribe(channel, { filters: wanted }, handler) {
+    const filters = wanted ?? {};
+    if (Object(filters) !== filters || Array.isArray(filters)) throw new TypeError("filters takes an object");
     const known = this.#topics.get(channel);
     const trail = new Trail((reason) => this.emit("gap", { channel, reason }));
     /** @type {Topic} */

@@ -15,6 +15,12 @@ export interface SocketLike {
   onerror: ((event: any) => void) | null;
   send(text: string): void;
   close(code?: number, reason?: string): void;
+  /** Of programs, not of browsers; where it is, the socket tells `pong`. */
+  ping?(): void;
+  /** End it without a closing handshake. */
+  terminate?(): void;
+  on?(name: "pong", listener: () => void): unknown;
+  addEventListener?(name: any, listener: () => void): unknown;
 }
 
 export interface Listenable {
@@ -28,7 +34,7 @@ export interface PageLike extends Listenable {
 }
 
 export interface RetryOptions {
-  WebSocket?: new (url: string) => SocketLike;
+  WebSocket?: new (url: string, ...more: any[]) => SocketLike;
   timers?: Timers;
   random?: () => number;
   /** Whose `online`, `visibilitychange`, `freeze` and `resume` are heard; default: the page, null: none. */
@@ -45,13 +51,18 @@ export interface RetryOptions {
   doubtMs?: number;
 }
 
+/** An address alone, or all that a WebSocket is made with. */
+export type Address = string | [url: string, ...more: any[]];
+
 export interface TransportOptions extends RetryOptions {
-  /** A function is asked at each attempt. */
-  url: string | (() => string | Promise<string>);
+  /** A function is asked at each attempt; `wanted` tells whether its answer still is. */
+  url: Address | ((wanted: () => boolean) => Address | Promise<Address>);
   /** Close codes after which no attempt follows; default none. */
   permanent?: number[];
   /** Close codes answered with the smallest delay; default [1012]. */
   soon?: number[];
+  /** Until the next attempt; null: none follows, undefined: as usual. Asked once a failure. */
+  delay?: (code: number) => number | null | undefined;
 }
 
 export interface Loss {
@@ -69,6 +80,8 @@ export interface TransportHandlers {
   /** The network or the page was away while the socket stayed open: ask the peer for a sign of
    *  life, and `fail()` if none comes. */
   doubted?(): void;
+  /** The answer to `ping()`. */
+  ponged?(): void;
 }
 
 /** One WebSocket after another, until told to stop; knows no protocol. */
@@ -86,6 +99,10 @@ export class ResilientSocket {
   settled(): void;
   /** Give this socket up and try again after a delay. */
   fail(reason: string, code?: number): void;
+  /** The same without a closing handshake, which a dead line would not answer. */
+  terminate(reason: string): void;
+  /** A ping frame; false where sockets have none, as in browsers. */
+  ping(): boolean;
 }
 
 export const clock: Required<Timers>;

@@ -49,6 +49,7 @@ export class ResilientSocket {
   constructor(/** @type {TransportHandlers} */ handlers, /** @type {TransportOptions} */ options) {
     this.#handlers = handlers;
     this.#options = { ...defaults, ...options, timers: { ...clock, ...options.timers } };
+    if (!this.#options.WebSocket) throw new TypeError("here the class of sockets must be given: WebSocket");
   }
 
   get running() {
@@ -80,6 +81,13 @@ export class ResilientSocket {
     return true;
   }
 
+  /** Ask with a ping frame, and hear of it by `ponged`; false where sockets have none, as in browsers. */
+  ping() {
+    if (this.#socket?.readyState !== OPEN || !this.#socket.ping) return false;
+    this.#socket.ping();
+    return true;
+  }
+
   /** The conversation works. */
   settled() {
     this.#setTimer(() => {
@@ -92,14 +100,22 @@ export class ResilientSocket {
     if (this.#running) this.#lose(this.#attempt, code, reason);
   }
 
+  /** The same for a dead line, where nobody would answer a closing handshake. */
+  terminate(/** @type {string} */ reason) {
+    const socket = this.#socket;
+    this.fail(reason);
+    socket?.terminate?.();
+  }
+
   async #dial() {
     this.#abandon();
     const attempt = this.#attempt;
     const { url, openTimeoutMs, WebSocket } = this.#options;
     this.#setTimer(() => this.#lose(attempt, 0, "no connection in time"), openTimeoutMs);
     try {
-      const address = typeof url === "function" ? await url() : url;
-      if (attempt === this.#attempt) this.#follow(new WebSocket(address), attempt);
+      const address = typeof url === "function" ? await url(() => attempt === this.#attempt) : url;
+      const parts = /** @type {[string]} */ ([address].flat());
+      if (attempt === this.#attempt) this.#follow(new WebSocket(...parts), attempt);
     } catch (error) {
       this.#lose(attempt, 0, error instanceof Error ? error.message : String(error));
     }
@@ -117,17 +133,18 @@ export class ResilientSocket {
       if (current() && typeof data === "string") this.#handlers.received(data);
     };
     socket.onerror = () => {}; // a close follows; unheard, it would end an older Node
+    const hear = socket.on ?? socket.addEventListener;
+    hear?.call(socket, "pong", () => current() && this.#handlers.ponged?.());
     socket.onclose = ({ code, reason }) => this.#lose(attempt, code, reason);
   }
 
   #lose(/** @type {number} */ attempt, /** @type {number} */ code, /** @type {string} */ reason) {
     if (attempt !== this.#attempt) return;
     this.#abandon();
-    let delayMs = null;
-    if (this.#options.permanent.includes(code)) {
+    const delayMs = this.#delay(code);
+    if (delayMs === null) {
       this.#end();
     } else {
-      delayMs = this.#delay(code);
       this.#failures += 1;
       this.#waiting = true;
       this.#setTimer(() => this.#dial(), delayMs);
@@ -136,7 +153,10 @@ export class ResilientSocket {
   }
 
   #delay(/** @type {number} */ code) {
-    const { soon, minDelayMs, maxDelayMs, random } = this.#options;
+    const { permanent, delay, soon, minDelayMs, maxDelayMs, random } = this.#options;
+    if (permanent.includes(code)) return null;
+    const own = delay?.(code);
+    if (own !== undefined) return own;
     const ceiling = soon.includes(code) ? minDelayMs : minDelayMs * 2 ** this.#failures;
     return Math.round(random() * Math.min(maxDelayMs, ceiling));
   }

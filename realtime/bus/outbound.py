@@ -18,6 +18,7 @@ class Writer(Protocol):
 
     def write_text(self, text: str) -> None: ...
     def buffered(self) -> int: ...
+    def lived_at(self) -> float: ...
     def close(self, code: int, reason: str) -> None: ...
 
 
@@ -84,6 +85,11 @@ class Outbound:
     @property
     def waiting_bytes(self) -> int:
         return self._writer.buffered() if self._writer is not None else self._queued_bytes
+
+    @property
+    def lived_at(self) -> float:
+        """When the socket has shown life last, as far as its server tells."""
+        return self._writer.lived_at() if self._writer is not None else 0.0
 
     async def room(self, ended: Callable[[], bool]) -> bool:
         """Wait until half of what may wait is free, for who has much to say; False when it has

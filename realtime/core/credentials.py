@@ -98,10 +98,28 @@ class Jwt:
         return self.token
 
 
+@dataclass(frozen=True, slots=True)
+class SessionTicket:
+    """What is shown at a session of 002: an access token or an API key. PROTOCOLS.md 3.1, 3.2.
+
+    `organization` (a slug or tenant id) selects among accounts, it proves nothing. `works`: whether
+    it is a worker that comes.
+    """
+
+    token: str = field(default="", repr=False)
+    organization: str = ""
+    works: bool = False
+    address: str = ""
+
+    @property
+    def guess(self) -> str:
+        return self.token
+
+
 def bearer_of(header: str) -> str | None:
     """Capital B and one space, as 1.1 has it; None for anything else."""
     scheme, space, bearer = header.partition(" ")
     return bearer if scheme == "Bearer" and space else None
 
 
-Credential = ConnectToken | StaffSession | AgentSecret | GroupTicket | Jwt
+Credential = ConnectToken | StaffSession | AgentSecret | GroupTicket | Jwt | SessionTicket

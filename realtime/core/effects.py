@@ -111,6 +111,14 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitRoom:
+    """Go on when the peer has read half of what may wait: for who has much to say.
+
+    One that reads nothing for ten seconds is closed as a slow reader.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class WaitFor:
     """How long an unknown peer may stay, in seconds from now, before it is told GreetingTimeout."""
 
@@ -131,6 +139,7 @@ Effect = (
     | Authenticate
     | Call
     | Ask
+    | AwaitRoom
     | WaitFor
 )
 Effects = Sequence[Effect]

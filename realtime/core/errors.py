@@ -221,7 +221,7 @@ WIRE: dict[type[GatewayError], dict[str, Answer]] = {
     NotFound: _row(_say, _say, Shut(4001), _say, _say, Refuse(404)),
     Conflict: _row(_say, Say("INVALID_REQUEST"), _say, _say, _say, Refuse(409)),
     ResourceExhausted: _row(_say, _say, _say, _say, _say, Refuse(429)),
-    RateLimited: _row(_drop, _drop, _drop, _say, _say, Refuse(429)),
+    RateLimited: _row(_drop, _drop, _say, _say, _say, Refuse(429)),
     FrameTooLarge: _row(*[Shut(1009)] * 5, Refuse(413)),
     UnsupportedMedia: _row(*[_say] * 5, Refuse(415)),
     RangeRefused: _row(*[_never] * 5, Refuse(416)),

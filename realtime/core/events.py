@@ -80,6 +80,12 @@ CHANGED = "system.changed"  # {"what": str}; passed on to admin pages: look agai
 AGENT_HELD = "edge.held"  # {"connection": id} to an agent's sockets: this one holds the agent now
 COMMANDS_DUE = "edge.due"  # {} to an agent's sockets: commands have been leased for it
 DISPATCH = "edge.dispatch"  # {} to the processes: something may be due, or an agent has come
+SESSION_LOGGED = "session.logged"  # {"seq", "frame" or None} to a session: its log has grown
+SESSION_SAID = "session.said"  # {"frame", "but"?: connection} to a session: what is not kept
+SESSION_ANSWER = "session.answer"  # {"frame"} to a connection: what it has asked in a session
+SESSION_WORK = "session.work"  # {"frame"} to a session: for its worker
+SESSION_HELD = "session.held"  # {"connection": id} to a session: this one is its worker now
+SESSION_GONE = "session.gone"  # {} to a session: it has been deleted
 HINT = "system.hint"  # {} to the processes: something has been announced
 
 # How the events of a run end. PROTOCOLS.md 2.7.

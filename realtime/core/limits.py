@@ -41,6 +41,33 @@ def check_size(text: str | bytes, most: int) -> None:
             raise FrameTooLarge(f"frame larger than {most} bytes")
 
 
+class Strikes:
+    """At most `most` failures of one key within `within_s` seconds; `keys` of them are remembered.
+
+    As in `Buckets`, the least recently used is forgotten first. Source: PROTOCOLS.md 3.10 (2).
+    """
+
+    def __init__(self, *, most: int, within_s: float, keys: int = 10_000) -> None:
+        self._most = most
+        self._within_s = within_s
+        self._keys = keys
+        self._struck: OrderedDict[str, list[float]] = OrderedDict()
+
+    def strike(self, key: str, now: float) -> bool:
+        """One more failure; False when it is one too many."""
+        recent = [at for at in self._struck.pop(key, []) if now - at < self._within_s]
+        allowed = len(recent) < self._most
+        if allowed:
+            recent.append(now)
+        self._struck[key] = recent
+        if len(self._struck) > self._keys:
+            self._struck.popitem(last=False)
+        return allowed
+
+    def forgive(self, key: str) -> None:
+        self._struck.pop(key, None)
+
+
 class TokenBucket:
     """Allow ``burst`` at once and ``per_minute`` sustained; ``now`` in monotonic seconds.
 

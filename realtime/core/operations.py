@@ -213,6 +213,82 @@ class RevokeKey:
     key_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSession:
+    """PROTOCOLS.md 3.1: which session a viewer sees, and from which event on."""
+
+    session_id: str
+    replay: bool = False
+    after_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadEvents:
+    """The next stored events of a session, as many as fit a page; `work`: only the worker's."""
+
+    session_id: str
+    after_seq: int
+    work: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SayInSession:
+    """PROTOCOLS.md 3.4 `user`: stored first; the same `event_uuid` again changes nothing."""
+
+    session_id: str
+    frame: dict[str, Any]
+    event_uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskControl:
+    """PROTOCOLS.md 3.4 `control_request` of a viewer."""
+
+    session_id: str
+    request_id: str
+    request: dict[str, Any]
+    connection: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelControl:
+    session_id: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerQuestion:
+    """PROTOCOLS.md 3.4 `control_response` of a viewer, to a question of the worker."""
+
+    session_id: str
+    request_id: str
+    response: dict[str, Any]
+    connection: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldSession:
+    """PROTOCOLS.md 6: `connection` is the socket of the session's worker from now on."""
+
+    session_id: str
+    connection: str
+    replay: bool = False
+    after_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkInSession:
+    """What the worker says that is kept, asked or answered; `told`: the last event's number that
+    it had been sent by then.
+    """
+
+    session_id: str
+    connection: str
+    frame: dict[str, Any]
+    event_uuid: str = ""
+    told: int = 0
+
+
 Operation = (
     SendChat
     | ReadHistory
@@ -245,4 +321,12 @@ Operation = (
     | ListKeys
     | CreateKey
     | RevokeKey
+    | WatchSession
+    | ReadEvents
+    | SayInSession
+    | AskControl
+    | CancelControl
+    | AnswerQuestion
+    | HoldSession
+    | WorkInSession
 )

@@ -33,6 +33,8 @@ class Protocol(ABC):
     name: ClassVar[str]  # the column of errors.WIRE
     # A browser shows its cookie for any page: then only pages of this server's own origin pass.
     shows_cookie: ClassVar[bool] = False
+    # Whether a ping or a pong of the peer's socket says that somebody is there, as a frame does.
+    pings_count: ClassVar[bool] = False
 
     def __init__(
         self,

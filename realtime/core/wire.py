@@ -27,12 +27,17 @@ _BAD = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 def decode(text: str | bytes) -> Any:
     """Any JSON value, sanitized. Raises MalformedFrame; NotJson where the text is none."""
-    try:
-        value = _decoder.decode(text)
-    except _BAD as error:
-        raise NotJson(f"invalid frame: {_words(error)}") from None
+    value = parse(text)
     sanitize(value)
     return value
+
+
+def parse(text: str | bytes) -> Any:
+    """Any JSON value, for who sanitizes it. Raises NotJson."""
+    try:
+        return _decoder.decode(text)
+    except _BAD as error:
+        raise NotJson(f"invalid frame: {_words(error)}") from None
 
 
 def shape(value: Any, kind: type[T], complaint: str) -> T:

@@ -40,6 +40,8 @@ def greeting(*, host: str, port: int) -> str:
       .venv/bin/python -m trunkline_client edge \\
       --url {base.replace("http", "ws")} --agent-id edge_15551234567
 
+  002, sessions: {base}/sessions/; by hand and from programs: docs/protocols/remote.md
+
   003, groups, with what `manage.py create_api_key try --user {ADMIN}` says:
     .venv/bin/python -m websockets \\
       "{base.replace("http", "ws")}/v3/ws/group/team/client/laptop?api_key=…"

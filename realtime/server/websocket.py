@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
+import time
 from http import HTTPStatus
 from typing import Any
 
@@ -40,6 +41,10 @@ class GatewayWriter:
         """Bytes that the peer has not taken yet."""
         return self._socket.transport.get_write_buffer_size()
 
+    def lived_at(self) -> float:
+        """When any frame came last, a ping or a pong too; in seconds since the epoch."""
+        return self._socket.lived_at
+
     def close(self, code: int, reason: str) -> None:
         if self._socket.is_open:
             self._socket.say_goodbye(code, reason)
@@ -48,7 +53,7 @@ class GatewayWriter:
 class GatewayWebSocketProtocol(EndingProtocol):
     """One WebSocket, from the handshake that the HTTP protocol hands over. Seconds and bytes."""
 
-    __slots__ = ("_held", "_holding", "_utf8")
+    __slots__ = ("_held", "_holding", "_utf8", "lived_at")
 
     held_bytes = 64 * 1024  # what may wait for the application's accept
     max_fragments = 16 * 1024  # of one message: empty ones cost memory and count for nothing
@@ -58,6 +63,7 @@ class GatewayWebSocketProtocol(EndingProtocol):
         self._held: bytearray | None = None
         self._holding = False
         self._utf8: codecs.IncrementalDecoder | None = None  # while a text comes in fragments
+        self.lived_at = 0.0
 
     # --- from the socket ---
 
@@ -173,6 +179,7 @@ class GatewayWebSocketProtocol(EndingProtocol):
 
     def _peer_lives(self) -> None:
         """Any frame is as good as a pong."""
+        self.lived_at = time.time()
         if self.pong_timer is not None:
             self.pong_timer.cancel()
             self.pong_timer = None

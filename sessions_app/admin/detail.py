@@ -14,13 +14,14 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.admin.scope import QUIET, AccountAdmin, acting
+from accounts.admin.scope import QUIET, acting
 from realtime.core.errors import GatewayError
+from sessions_app.admin.asked import AskedAdmin
 
 What = Callable[[HttpRequest, Any], str]
 
 
-class DetailAdmin(AccountAdmin):
+class DetailAdmin(AskedAdmin):
     """Its row's page extends `admin/live_change_form.html` and gets `about(request, row)`."""
 
     add_form_template = "admin/sessions_app/asking.html"
@@ -62,17 +63,6 @@ class DetailAdmin(AccountAdmin):
         if obj is not None:
             context |= {"title": str(obj), "subtitle": None, **self.about(request, obj)}
         return super().render_change_form(request, context, add, change, form_url, obj)
-
-    # The row is there already, made by the service that the form has asked.
-
-    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
-        return form.instance
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        pass
-
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        pass
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None

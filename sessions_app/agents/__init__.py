@@ -1,26 +1,23 @@
-"""Which agents there are. Another one is a module beside `echo.py` and a line in AGENTS."""
+"""Which agents are built in. Another one is a module beside `echo.py` and a line in AGENTS.
+
+Those that answer from a model's endpoint are made of settings and rows: `services/endpoints.py`.
+"""
 
 from __future__ import annotations
 
-from sessions_app.agents.base import Agent, Turn
+from sessions_app.agents.base import Agent, AgentFailed, Retrying, Turn
 from sessions_app.agents.echo import Echo
+from sessions_app.agents.worker import Worker
 
-AGENTS: dict[str, Agent] = {"echo": Echo()}
+# The agent whose turns a worker takes from outside, over 002.
+WORKER = "worker"
+
+AGENTS: dict[str, Agent] = {"echo": Echo(), WORKER: Worker()}
 
 # The name that stands for the deployment's own choice. PROTOCOLS.md 6.
 DEFAULT = "default"
 
-__all__ = ["AGENTS", "DEFAULT", "Agent", "Turn", "get", "resolve"]
+# The name of the endpoint that settings describe.
+OPENAI = "openai"
 
-
-def resolve(name: str, *, default: str) -> str:
-    """The agent key that `name` means, `default` being what "default" means. Raises KeyError."""
-    key = default if name == DEFAULT else name
-    if key not in AGENTS:
-        raise KeyError(name)
-    return key
-
-
-def get(key: str) -> Agent:
-    """The agent of a resolved key. Raises KeyError."""
-    return AGENTS[key]
+__all__ = ["AGENTS", "DEFAULT", "OPENAI", "WORKER", "Agent", "AgentFailed", "Retrying", "Turn"]

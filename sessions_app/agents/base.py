@@ -34,8 +34,24 @@ class Turn:
         self.usage["total_tokens"] += prompt + completion
 
 
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """An agent begins its `attempt`th attempt of `most`. Source: PROTOCOLS.md 2.7."""
+
+    attempt: int
+    most: int
+
+
+class AgentFailed(Exception):
+    """Fails the run with these very words, which everyone may read; `detail` is for the log."""
+
+    def __init__(self, words: str, *, detail: str = "") -> None:
+        super().__init__(words)
+        self.detail = detail
+
+
 class Agent(Protocol):
-    """The seam for every agent: `run` yields the pieces of the answer.
+    """The seam for every agent: `run` yields the pieces of the answer, and when it begins again.
 
     An abort cancels it at its next await; an exception fails the run.
     """
@@ -44,4 +60,4 @@ class Agent(Protocol):
     model: str
     provider: str
 
-    def run(self, turn: Turn) -> AsyncIterator[str]: ...
+    def run(self, turn: Turn) -> AsyncIterator[str | Retrying]: ...

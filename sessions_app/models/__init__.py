@@ -9,9 +9,12 @@ from sessions_app.models.commands import (
     ScheduledCommand,
     Status,
 )
+from sessions_app.models.control import ControlRequest
+from sessions_app.models.endpoints import AgentEndpoint
 from sessions_app.models.media import Media
 from sessions_app.models.presence import Presence
 from sessions_app.models.sessions import (
+    IS_MESSAGE,
     MAX_MESSAGES_CHARACTERS,
     MESSAGE_EXTRAS,
     Run,
@@ -21,13 +24,16 @@ from sessions_app.models.sessions import (
 )
 
 __all__ = [
+    "IS_MESSAGE",
     "MAX_MESSAGES_CHARACTERS",
     "MESSAGE_EXTRAS",
     "OPEN",
     "TRANSITIONS",
+    "AgentEndpoint",
     "BulkSend",
     "CommandEvent",
     "CommandQuerySet",
+    "ControlRequest",
     "Media",
     "Presence",
     "Run",

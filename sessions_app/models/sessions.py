@@ -5,6 +5,7 @@ One log serves every protocol: 001 reads it as messages, 002 as events with a uu
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from sessions_app.moments import rfc3339
 if TYPE_CHECKING:
     from django_stubs_ext.db.models.manager import RelatedManager
 
+    from sessions_app.models.control import ControlRequest
+
 # What one answer holds at most: a longer one would count against a peer as reading too slowly.
 MAX_MESSAGES_CHARACTERS = 1_000_000
 
@@ -28,11 +31,17 @@ def new_uuid() -> str:
     return str(uuid.uuid4())
 
 
+def new_public_id() -> str:
+    return f"session_{secrets.token_urlsafe(18)}"
+
+
 class Session(models.Model):
     """One conversation of one owner; `key` is the caller's opaque name for it.
 
-    `owner` is a principal's id (text): a person needs no User row.
+    `owner` is a principal's id (text): a person needs no User row. `public_id` is its name in 002.
     """
+
+    public_id = models.CharField(max_length=64, unique=True, default=new_public_id, editable=False)
 
     account = models.ForeignKey(
         "accounts.Account", on_delete=models.CASCADE, related_name="sessions"
@@ -49,11 +58,17 @@ class Session(models.Model):
     compacted_seq = models.PositiveBigIntegerField(default=0)
     compactions = models.PositiveIntegerField(default=0)
     summary = models.TextField(blank=True, default="")
+    # The connection of the worker that serves it, and since when there is none.
+    worker = models.CharField(max_length=128, blank=True, default="", db_index=True)
+    worker_left_at = models.DateTimeField(null=True, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    context = models.JSONField(default=dict, blank=True)  # of 002's clients: PROTOCOLS.md 3.6
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     if TYPE_CHECKING:
         events: RelatedManager[SessionEvent]
+        requests: RelatedManager[ControlRequest]
         runs: RelatedManager[Run]
 
     class Meta:
@@ -67,7 +82,7 @@ class Session(models.Model):
     def __str__(self) -> str:
         return self.key
 
-    @transaction.atomic
+    @transaction.atomic(savepoint=False)
     def append(
         self,
         *,
@@ -81,7 +96,8 @@ class Session(models.Model):
     ) -> SessionEvent:
         """Add the next event; `seq` has no gaps because number and row commit together.
 
-        Raises IntegrityError for a message_id or uuid that the session has already.
+        Raises IntegrityError for a message_id or uuid that the session has already; a transaction
+        around it is lost then.
         """
         # The update locks the row: parallel appends queue here.
         Session.objects.filter(pk=self.pk).update(last_seq=F("last_seq") + 1, updated_at=Now())
@@ -97,11 +113,16 @@ class Session(models.Model):
             run=run,
         )
 
+    @property
+    def conversation(self) -> models.QuerySet[SessionEvent]:
+        """The messages since it was compacted last."""
+        return self.events.filter(IS_MESSAGE, seq__gt=self.compacted_seq)
+
     def messages(self, newest: int, *, before_seq: int | None = None) -> list[dict[str, Any]]:
         """The newest so many events of the conversation as messages, oldest first; as many as fit
         in one frame.
         """
-        events = self.events.filter(seq__gt=self.compacted_seq).order_by("-seq")
+        events = self.conversation.order_by("-seq")
         if before_seq is not None:
             events = events.filter(seq__lt=before_seq)
         messages: list[dict[str, Any]] = []
@@ -122,7 +143,10 @@ class SessionEvent(models.Model):
         ASSISTANT = "assistant"
         SYSTEM = "system"
         TOOL = "tool"
+        RESULT = "result"  # 002: how a turn ended
+        EVENT = "event"  # 002: what else is worth keeping
 
+    # 002's own shape of an event stands in `data["frame"]`, without what every frame has.
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="events")
     seq = models.PositiveBigIntegerField()
     # Text: a client may bring its own, and not every client brings a well-formed UUID.
@@ -168,6 +192,10 @@ class SessionEvent(models.Model):
         if self.kind == self.Kind.USER and self.author:
             shown["sender_id"] = self.author
         return shown | {name: self.data[name] for name in MESSAGE_EXTRAS if name in self.data}
+
+
+# What a conversation consists of; the other kinds are of 002 alone.
+IS_MESSAGE = ~Q(kind__in=[SessionEvent.Kind.RESULT, SessionEvent.Kind.EVENT])
 
 
 class Run(models.Model):

@@ -6,6 +6,8 @@ from django.conf import settings
 
 from realtime.core.errors import NotFound
 from sessions_app import agents
+from sessions_app.agents.endpoint import Endpoint
+from sessions_app.services import endpoints
 
 
 def in_key(session_key: str) -> str:
@@ -14,12 +16,27 @@ def in_key(session_key: str) -> str:
     return parts[1] if len(parts) > 2 and parts[0] == "agent" else ""
 
 
+def key_of(name: str) -> str:
+    """The key of the agent called `name`, should there be one."""
+    return settings.DEFAULT_AGENT if name == agents.DEFAULT else name
+
+
 def resolve(name: str) -> str:
     """The key of the agent called `name`. Raises NotFound."""
-    try:
-        return agents.resolve(name, default=settings.DEFAULT_AGENT)
-    except KeyError:
-        raise NotFound(f"agent not found: {name}") from None
+    key = key_of(name)
+    if key not in agents.AGENTS and not endpoints.exists(key):
+        raise NotFound(f"agent not found: {name}")
+    return key
+
+
+def get(key: str) -> agents.Agent:
+    """The agent of a resolved key, ready to run. Raises AgentFailed."""
+    return agents.AGENTS.get(key) or endpoints.agent(key)
+
+
+def known() -> dict[str, agents.Agent | Endpoint]:
+    """Name, model and provider of every agent, by key."""
+    return {**agents.AGENTS, **endpoints.known()}
 
 
 def synonyms(name: str) -> list[str]:

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from realtime.core.principal import Principal
 from sessions_app.models import Run, SessionEvent
-from sessions_app.services import runs
+from sessions_app.services import log, runs
 from sessions_app.services.fields import require
 from sessions_app.services.ownership import owned_session
 from sessions_app.services.sending import send
@@ -38,7 +38,8 @@ def inject(
     require(message.strip(), "message")
     session = owned_session(principal, session_key, lock=True)
     label = label.strip()[:LABEL_LENGTH]
-    event = session.append(
+    event, _ = log.append(
+        session,
         kind=SessionEvent.Kind.ASSISTANT,
         author=principal.id,
         content=f"[{label}]\n\n{message}" if label else message,

@@ -21,7 +21,7 @@ from sessions_app.services import last_seen, presence
 AT_ONCE = 500
 PAGES = "admin"  # the live pages' own wire: who looks is not a member
 
-_Client = tuple[str, str, str]
+_Client = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def rows(*, principal: Principal, group_id: str = "") -> QuerySet[Presence]:
         place = messages.place(ids.check("group", group_id))
         here = here.filter(protocol=messages.NAME, place=place)
     same = presence.here(account=principal.account).filter(
-        **{name: OuterRef(name) for name in ("protocol", "place", "client_id")}
+        **{name: OuterRef(name) for name in ("protocol", "place", "client_id", "user")}
     )
     before = Q(since__lt=OuterRef("since")) | Q(since=OuterRef("since"), pk__lt=OuterRef("pk"))
     return here.filter(Q(client_id="") | ~Exists(same.filter(before))).select_related("account")
@@ -57,7 +57,7 @@ def told(*, principal: Principal, first: Iterable[Presence]) -> list[Member]:
     """The members that these `rows` stand for, without the idle."""
     clients: dict[_Client, list[Presence]] = {_client(row): [row] for row in first}
     others = presence.here(account=principal.account).filter(
-        protocol__in={protocol for protocol, _, _ in clients},
+        protocol__in={protocol for protocol, *_ in clients},
         client_id__in={row.client_id for [row] in clients.values()} - {""},
     )
     for row in others.select_related("account"):
@@ -77,8 +77,11 @@ def everyone(*, principal: Principal, group_id: str = "") -> Iterator[Member]:
 
 
 def _client(row: Presence) -> _Client:
-    """What makes several connections one member; without a client id each is its own."""
-    return row.protocol, row.place, row.client_id or row.pk
+    """What makes several connections one member; without a client id each is its own.
+
+    On 003 a client id is one person's; 002 has a name for the part alone, which many play.
+    """
+    return row.protocol, row.place, row.client_id or row.pk, row.user
 
 
 def _member(first: Presence, heard: list[Presence]) -> Member:

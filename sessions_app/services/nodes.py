@@ -7,6 +7,7 @@ import datetime as dt
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from realtime.core.errors import Unavailable
 from realtime.models import Node
 from sessions_app.models import Presence
 
@@ -41,6 +42,14 @@ def leave(*, node: str) -> None:
 def live() -> QuerySet[Node, str]:
     """Ids of the processes whose lease lies ahead."""
     return Node.objects.filter(lease_until__gt=Now()).values_list("id", flat=True)
+
+
+def any_live() -> str:
+    """A process that runs may be given to. Raises Unavailable."""
+    node = live().order_by("-lease_until").first()
+    if node is None:
+        raise Unavailable("no process of this server is running")
+    return node
 
 
 def is_live(node: str) -> bool:

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from accounts.models import Account
 from realtime.core.principal import Principal
 from realtime.core.version import VERSION
-from sessions_app.agents import AGENTS, DEFAULT
+from sessions_app.agents import DEFAULT
 from sessions_app.models import Presence, Run
 from sessions_app.moments import rfc3339
 from sessions_app.services import agent_choice, presence, sessions
@@ -100,7 +100,7 @@ def agents_of(principal: Principal) -> list[dict[str, Any]]:
             "status": "active",
             "isRunning": key in busy,
         }
-        for key, agent in AGENTS.items()
+        for key, agent in agent_choice.known().items()
     ]
 
 

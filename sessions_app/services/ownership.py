@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
 
 from accounts.models import Account
 from realtime.core.errors import NotFound, NotOwner
@@ -25,19 +26,45 @@ def owned_session(principal: Principal, key: str, *, lock: bool = False) -> Sess
     return session
 
 
+def named_session(principal: Principal, name: str, *, lock: bool = False) -> Session:
+    """As `owned_session`, by the session's public id or else its key, as 002 names it."""
+    rows = _rows(principal, lock=lock).filter(Q(public_id=name) | Q(key=name))
+    found = sorted(rows, key=lambda row: row.public_id != name)
+    if not found:
+        raise NotFound(f"session not found: {name}")
+    return _checked(principal, found[0])
+
+
+def shown_session(principal: Principal, name: str, *, lock: bool = False) -> Session:
+    """As `named_session`; what is not theirs does not exist for them. Raises NotFound alone."""
+    try:
+        return named_session(principal, name, lock=lock)
+    except NotOwner:
+        raise NotFound(f"session not found: {name}") from None
+
+
 def find_owned(principal: Principal, key: str, *, lock: bool = False) -> Session | None:
     """Like `owned_session`, but None for a key that nobody in the account has."""
-    rows = Session.objects.select_related("account")
-    if lock:
-        rows = rows.select_for_update(of=("self",))
-    session = rows.filter(account__slug=principal.account, key=key).first()
-    if session is None:
-        return None
+    session = _rows(principal, lock=lock).filter(key=key).first()
+    return None if session is None else _checked(principal, session)
+
+
+def _rows(principal: Principal, *, lock: bool) -> QuerySet[Session]:
+    """The sessions of the principal's own account."""
+    rows = Session.objects.select_related("account").filter(account__slug=principal.account)
+    return rows.select_for_update(of=("self",)) if lock else rows
+
+
+def _checked(principal: Principal, session: Session) -> Session:
+    """Raises NotOwner."""
     if session.owner != principal.id:
         if not principal.is_admin:
             raise NotOwner
         logger.info(
-            "session.admin_access", user=principal.id, account=principal.account, session=key
+            "session.admin_access",
+            user=principal.id,
+            account=principal.account,
+            session=session.key,
         )
     return session
 

@@ -20,6 +20,7 @@ class RunFacts:
     account: str
     owner: str
     session_key: str
+    session_id: str  # its public id
     channel: str
     agent_id: str
     agent: str
@@ -33,6 +34,7 @@ def facts(run: Run, session: Session) -> RunFacts:
         account=session.account.slug,
         owner=session.owner,
         session_key=session.key,
+        session_id=session.public_id,
         channel=session.channel,
         agent_id=run.agent_id,
         agent=run.agent,
@@ -60,6 +62,11 @@ def event(run: RunFacts, kind: str, payload: dict[str, Any], *, after: int = 0) 
 def audience(run: RunFacts) -> list[Address]:
     """All sockets of the session's owner, and the account's administrators."""
     return listeners(run.account, run.owner)
+
+
+def watchers(run: RunFacts) -> list[Address]:
+    """Who watches the session in 002."""
+    return [addresses.session(run.account, run.session_id)]
 
 
 def listeners(account: str, owner: str) -> list[Address]:

@@ -9,7 +9,7 @@ from realtime.core.addresses import Address
 from sessions_app.services import run_events
 from sessions_app.services.run_events import RunFacts
 
-Outcome = Literal["started", "injected", "cancelled", "repeated", "done", "busy"]
+Outcome = Literal["started", "handed", "injected", "cancelled", "repeated", "done", "busy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,8 @@ class Sent:
     """One outcome.
 
     started: run `agent` now with `message` (`runs.begin` has what was said before), events after
-    `started_announcement`; the answer is what `runs.finish` returns. repeated: the same `messageId`
+    `started_announcement`; the answer is what `runs.finish` returns. handed: the session's worker
+    has it, and ends the run. repeated: the same `messageId`
     again while its run is under way: the answer is that run's. done: that run has ended, `result`
     is its answer (`{"error": text}` if it failed). injected, cancelled: `result` is the answer.
     busy: nothing was stored, because a message with media waits for the end of `run`: send it again
@@ -32,6 +33,7 @@ class Sent:
     result: dict[str, Any] = field(default_factory=dict)
     message: str = ""
     model: str = ""
+    again: bool = False  # it had been stored before
 
     @property
     def run_id(self) -> str:
@@ -48,3 +50,7 @@ class Sent:
     @property
     def audience(self) -> list[Address]:
         return run_events.audience(self.run) if self.run else []
+
+    @property
+    def watchers(self) -> list[Address]:
+        return run_events.watchers(self.run) if self.run else []

@@ -7,9 +7,12 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, F, Q, QuerySet
 
+from realtime.bus.announce import announce
+from realtime.core import addresses
 from realtime.core.errors import Conflict, InvalidParams
+from realtime.core.events import SESSION_GONE, Event
 from realtime.core.principal import Principal
-from sessions_app.models import Session
+from sessions_app.models import Session, SessionEvent
 from sessions_app.moments import rfc3339
 from sessions_app.services import agent_choice, runs
 from sessions_app.services.chat import HISTORY_MESSAGES
@@ -22,6 +25,7 @@ MAX_LIMIT = 200
 TEXT_LENGTH = 255  # of label, model and a metadata name
 METADATA_ENTRIES = 64
 METADATA_VALUE_LENGTH = 4096
+NO_MESSAGES = (SessionEvent.Kind.RESULT, SessionEvent.Kind.EVENT)
 
 
 def visible(principal: Principal) -> QuerySet[Session]:
@@ -59,7 +63,8 @@ def list_(
         rows = rows.filter(agent__in=agent_choice.synonyms(agent_id))
     if channel:
         rows = rows.filter(channel=channel)
-    messages = Count("events", filter=Q(events__seq__gt=F("compacted_seq")))
+    in_conversation = Q(events__seq__gt=F("compacted_seq")) & ~Q(events__kind__in=NO_MESSAGES)
+    messages = Count("events", filter=in_conversation)
     page = rows.annotate(message_count=messages).order_by("-updated_at", "-pk")
     return {
         "sessions": [
@@ -110,6 +115,7 @@ def delete(*, principal: Principal, key: str) -> dict[str, Any]:
     """Delete a session with everything in it; an active run is cancelled first."""
     require(key, "key")
     session = owned_session(principal, key, lock=True)
+    announce(addresses.session(session.account.slug, session.public_id), Event(SESSION_GONE))
     runs.stop(session)
     session.delete()
     return {"ok": True}

@@ -41,7 +41,7 @@ async def test_pair_be_approved_in_the_admin_chat_abort_reload_and_find_the_hist
     await alice.page.reload()
     await alice.is_in("alice", "operator")
     await alice.hears(*before)
-    await expect(alice.messages.nth(3)).to_contain_text("Aborted")
+    await expect(alice.messages.nth(3)).to_contain_text("Cut short")
     await expect(alice.sessions).to_have_count(1)
     await expect(alice.sessions).to_have_attribute("aria-current", "true")
 
@@ -203,3 +203,30 @@ async def test_text_is_never_markup(house: House, new_context: NewContext) -> No
     await alice.page.locator("#log summary", has_text="agent run.completed").click()
     await expect(alice.page.locator("#log")).to_contain_text("onerror")
     await expect(alice.page.locator("main img, #log img, main b")).to_have_count(0)
+
+
+RUNS = """
+async () => {
+  const { Runs } = await import("/static/realtime/runs.js");
+  const runs = new Runs();
+  const began = { type: "run.started", runId: "1", sessionKey: "s" };
+  const partial = () => runs.of("s").map((run) => run.partial);
+  runs.adopt("s", "1", []); // a reading tells of the run before its own event does
+  runs.hear(began);
+  const told = [partial()];
+  runs.adopt("s", "1", []);
+  told.push(partial());
+  runs.doubt(); // the line is lost
+  told.push(partial());
+  runs.hear({ ...began, runId: "2" }); // it begins after that
+  told.push(partial());
+  return told;
+}
+"""
+
+
+async def test_a_run_is_partial_only_when_its_beginning_or_the_line_was_missed(
+    house: House, new_context: NewContext
+) -> None:
+    page = (await Visitor.arrive(await new_context(), house.url)).page
+    assert await page.evaluate(RUNS) == [[False], [False], [True], [True, False]]

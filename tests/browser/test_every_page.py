@@ -173,7 +173,9 @@ async def test_every_page_is_clean_and_fits(
     outside, inside = Crawl(house), Crawl(house)
     outside.add("/", "/pair/", "/nowhere", "/api/docs/", "/admin/login/")
     await outside.follow(await (await new_context()).new_page())
-    assert {"/topics/", "/groups/"} <= outside.paths.keys(), "the console leads to them"
+    assert {"/sessions/", "/topics/", "/groups/"} <= outside.paths.keys(), (
+        "the console leads to them"
+    )
 
     context = await new_context()
     first = await chief_in(context, house)
@@ -328,7 +330,7 @@ HOSTILE = (
 KEPT = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
 
 
-@pytest.mark.parametrize("path", ["", "pair/", "topics/", "groups/"])
+@pytest.mark.parametrize("path", ["", "pair/", "sessions/", "topics/", "groups/"])
 async def test_s01_a_link_neither_connects_nor_redirects(
     path: str, house: House, new_context: NewContext, elsewhere: str
 ) -> None:

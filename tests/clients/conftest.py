@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.clients.far_end import EdgeServer, GroupServer, TopicServer
+from tests.clients.far_end import EdgeServer, GroupServer, SessionServer, TopicServer
 from trunkline_client import Ledger
 
 
@@ -21,6 +21,12 @@ async def topic_server():
 @pytest.fixture
 async def group_server():
     async with GroupServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def session_server():
+    async with SessionServer() as server:
         yield server
 
 

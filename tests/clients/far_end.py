@@ -166,3 +166,36 @@ class GroupServer(EdgeServer):
     async def greet(self, visit: Visit) -> None:
         if self.answers:
             await visit.say(*self.answers.pop(0))
+
+
+class SessionServer(EdgeServer):
+    """`open_questions` are what `initialize` answers; `replays` is what each visit hears first."""
+
+    PING: ClassVar[dict] = {"type": "keep_alive"}
+    PONG: ClassVar[dict] = PING
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open_questions: list[dict] = []
+        self.looked = 0  # how often they were asked for
+        self.refuse_looks = False
+        self.replays: list[list[dict]] = []  # of each visit, in turn
+
+    async def greet(self, visit: Visit) -> None:
+        if self.replays:
+            await visit.say(*self.replays.pop(0))
+
+    async def heard(self, visit: Visit, frame: dict) -> None:
+        if frame.get("request", {}).get("subtype") == "initialize":
+            pending = {"pending_permission_requests": self.open_questions}
+            answer = response(frame["request_id"], pending)
+            if self.refuse_looks:
+                answer["response"] |= {"subtype": "error", "response": None}
+            await visit.say(answer)
+            self.looked += 1
+        await super().heard(visit, frame)
+
+
+def response(request_id: str, answer: dict) -> dict:
+    inner = {"subtype": "success", "request_id": request_id, "response": answer}
+    return {"type": "control_response", "response": inner}

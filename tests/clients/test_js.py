@@ -5,23 +5,26 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.services.javascript import bun, node
+
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = ROOT / "clients" / "js"
 TSC = ROOT / "tests" / "node_modules" / ".bin" / "tsc"
 PROJECT = Path(__file__).with_name("tsconfig.json")
-MAX_GZIPPED_BYTES = {"gateway.js": 8320, "topics.js": 7250, "groups.js": 6900}
-MAX_GZIPPED_BYTES_TOGETHER = 12_000
+# With their comments, as a page without a bundler loads them.
+MAX_GZIPPED_BYTES = {"gateway.js": 8800, "topics.js": 7900, "groups.js": 7500, "sessions.js": 9050}
+MAX_GZIPPED_BYTES_OF_ALL = 10_450  # as a bundler ships them; 12 kB are allowed
 
 AGREEMENT = """
 import * as gateway from "./made/gateway.js";
 import * as groups from "./made/groups.js";
 import * as media from "./made/media.js";
+import * as sessions from "./made/sessions.js";
 import * as topics from "./made/topics.js";
 import * as transport from "./made/transport.js";
 const a: typeof import("{client}/gateway.js") = gateway;
@@ -29,7 +32,8 @@ const b: typeof import("{client}/media.js") = media;
 const c: typeof import("{client}/transport.js") = transport;
 const d: typeof import("{client}/topics.js") = topics;
 const e: typeof import("{client}/groups.js") = groups;
-export { a, b, c, d, e };
+const f: typeof import("{client}/sessions.js") = sessions;
+export { a, b, c, d, e, f };
 """
 
 
@@ -56,10 +60,8 @@ def imported(module: str) -> set[str]:
 
 
 def test_the_javascript_client_passes_its_own_tests() -> None:
-    node = shutil.which("node")
-    assert node, "node is missing: install Node.js 20 or newer"
     tests = sorted((CLIENT / "test").glob("*.test.js"))
-    done = run(node, "--test", "--test-reporter=tap", *tests)
+    done = run(node(), "--test", "--test-reporter=tap", *tests)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"^# pass (\d+)$", done.stdout, re.M)
     assert found and int(found[1]) > len(tests), done.stdout
@@ -97,16 +99,23 @@ def test_what_a_page_loads_for_a_client_is_small(module: str) -> None:
     assert gzipped(modules) <= MAX_GZIPPED_BYTES[module]
 
 
-def test_all_clients_together_are_twelve_kilobytes() -> None:
-    everything = set[str]().union(*(imported(module) for module in MAX_GZIPPED_BYTES))
-    assert gzipped(everything) <= MAX_GZIPPED_BYTES_TOGETHER
+def test_everything_that_a_bundler_ships_is_less_than_twelve_kilobytes(tmp_path: Path) -> None:
+    entries = json.loads((CLIENT / "package.json").read_text())["exports"].values()
+    everything = [f'export * from "{CLIENT}/{Path(entry["default"]).name}";' for entry in entries]
+    (tmp_path / "everything.js").write_text("\n".join(everything))
+    # Without comments and blanks; names stay as they are.
+    done = run(bun(), "build", "--minify-whitespace", tmp_path / "everything.js")
+    assert "sessionKey=" in done.stdout and "/v1/media/upload" in done.stdout, done.stderr
+    shipped = gzip.compress(done.stdout.encode(), compresslevel=9)
+    assert len(shipped) <= MAX_GZIPPED_BYTES_OF_ALL
 
 
 def test_the_package_has_no_dependencies_and_names_files_that_exist() -> None:
     package = json.loads((CLIENT / "package.json").read_text())
     assert package["name"] == "trunkline-client"
     assert not {"dependencies", "peerDependencies", "devDependencies"} & package.keys()
-    assert set(package["exports"]) == {".", "./transport", "./media", "./topics", "./groups"}
+    parts = {"./transport", "./media", "./topics", "./groups", "./sessions"}
+    assert set(package["exports"]) == {".", *parts}
     named = {
         name.removeprefix("./") for entry in package["exports"].values() for name in entry.values()
     }

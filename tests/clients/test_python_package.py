@@ -93,7 +93,7 @@ async def test_what_the_protocols_page_says_by_hand_acts_once_and_acknowledges_t
 
 @pytest.mark.parametrize(("number", "spelling"), [(1, "additional_headers"), (2, "extra_headers")])
 async def test_what_the_readme_says_without_the_package_runs(number, spelling, monkeypatch):
-    assert f"{spelling}={{" in SNIPPETS[number] and len(SNIPPETS) == 5
+    assert f"{spelling}={{" in SNIPPETS[number] and len(SNIPPETS) == 7
     if spelling == "extra_headers":  # the client that `websockets.connect` was up to version 13
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)

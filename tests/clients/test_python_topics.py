@@ -177,6 +177,16 @@ async def test_filters_are_kept_and_what_waited_is_sent_after_them(topic_server)
         assert client.queued == 0 and client.ready
 
 
+async def test_filters_that_are_none_are_refused_at_once_and_not_heard_without(topic_server):
+    async with topics(topic_server) as client:
+        for filters in ("", 0, False, [], "a"):
+            with pytest.raises(TypeError, match="filters takes a mapping"):
+                await client.subscribe("telemetry", filters)
+        await client.subscribe("telemetry", None)
+        visit = await topic_server.visit()
+        await until(lambda: subscribe("telemetry") in visit.frames)
+
+
 async def test_so_much_waits_and_no_more(topic_server):
     async with topics(topic_server, timing=SLOW, queue_max=2) as client:
         topic_server.refuse = 503

@@ -165,6 +165,20 @@ def test_an_unset_secret_is_refused_where_several_hosts_must_agree(env, tmp_path
         env.secret("X", tmp_path, generate=False)
 
 
+def test_a_secret_that_others_have_made_may_be_unset_given_or_in_a_file(env, tmp_path, monkeypatch):
+    monkeypatch.delenv("X", raising=False)
+    assert env.given_secret("X") == ""
+    (tmp_path / "file").write_text("from a file\n")
+    monkeypatch.setenv("X_FILE", str(tmp_path / "file"))
+    assert env.given_secret("X") == "from a file"
+    monkeypatch.setenv("X", " given ")
+    assert env.given_secret("X") == "given"
+    monkeypatch.setenv("X", "")
+    monkeypatch.setenv("X_FILE", "/nowhere/at/all")
+    with pytest.raises(ImproperlyConfigured, match="^X_FILE: "):
+        env.given_secret("X")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -181,6 +195,9 @@ def test_an_unset_secret_is_refused_where_several_hosts_must_agree(env, tmp_path
         ("HISTORY_SIZE", "-1", "HISTORY_SIZE: '-1'"),
         ("HISTORY_TTL_S", "a while", "HISTORY_TTL_S: 'a while'"),
         ("DEFAULT_AGENT", "nobody", "DEFAULT_AGENT: 'nobody'"),
+        ("OPENAI_ATTEMPTS", "0", "OPENAI_ATTEMPTS: '0'"),
+        ("OPENAI_MAX_ANSWER", "600000", "OPENAI_MAX_ANSWER: '600000'"),
+        ("OPENAI_API_KEY_FILE", "/nowhere", "OPENAI_API_KEY_FILE: '/nowhere'"),
         ("SECRET_KEY", "short", "SECRET_KEY: "),
         ("DATABASE_URL", "sqlite", "DATABASE_URL: 'sqlite'"),
         ("TRUNKLINE_HOME", str(Path(__file__)), "TRUNKLINE_HOME: "),

@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from tests.live.made import token_of
 from tests.live.member import Member, url_of
 from tests.services.people import key_of
 
@@ -29,10 +30,6 @@ async def knock(url, **headers):
         assert response.headers["Content-Type"] == "application/json"
         error = json.loads(response.body)["error"]
         return response.status_code, error["code"], error["message"]
-
-
-def token_of(server, name):
-    return json.loads(server.run("issue_token", name, "--json"))["access"]
 
 
 async def test_every_way_in_and_every_refusal_has_its_status_and_its_body(serve):

@@ -26,7 +26,7 @@ async def test_every_refusal_before_the_upgrade_has_its_status(serve):
         ("/nothing", 404, "no WebSocket answers"),
         ("/ws?token=x", 403, "token is not valid"),
         ("/nexus/ws", 401, "token is required"),
-        ("/v1/sessions/ws/s/subscribe", 404, "remote is not served"),
+        ("/v1/sessions/ws/s/other", 404, "no WebSocket answers"),
         ("/ws/group/g/client/c", 404, "/v3/ws/group/"),
     ]:
         given, body = await status_of(base + path)

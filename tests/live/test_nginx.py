@@ -34,6 +34,11 @@ MAKE_BOSS = f"""
 from accounts.services import people
 people.create(username="boss", password="{PASSWORD}", role="admin", account="default")
 """
+MAKE_KEY = """
+from accounts.services import journal, keys, people
+to_work = {"user": people.named("alice"), "scopes_": ["sessions.work"]}
+print(keys.create(principal=journal.command_line(), name="worker", **to_work).text)
+"""
 HANDSHAKE = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
@@ -41,6 +46,7 @@ HANDSHAKE = {
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
 PING = '{"type":"ping"}'
+ALIVE = '{"type":"keep_alive"}'
 
 
 class Socket(ClientConnection):
@@ -99,9 +105,12 @@ def browser(proxy: Nginx, address: str = "127.0.0.1") -> httpx.Client:
     return httpx.Client(base_url=proxy.url, transport=transport, trust_env=False, timeout=30)
 
 
+def shell(server: Serve, script: str) -> str:
+    return server.run("shell", "--no-imports", "-c", script)
+
+
 def log_in(proxy: Nginx) -> str:
-    """The Cookie header of an administrator who has logged in through the proxy."""
-    proxy.servers[0].run("shell", "--no-imports", "-c", MAKE_BOSS)
+    """The Cookie header of an administrator who logs in through the proxy."""
     with browser(proxy) as http:
         page = http.get("/admin/login/").text
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
@@ -125,13 +134,28 @@ def group_path(group: str, client: str, **query: str) -> str:
     return f"{path}?{urlencode(query)}"
 
 
+def a_session(proxy: Nginx) -> str:
+    """Where the sockets of a new session of alice's are."""
+    with browser(proxy) as http:
+        made = http.post("/v1/sessions", json={"title": "s"}, headers=ALICE).json()
+    return f"/v1/sessions/ws/{made['id']}"
+
+
+def as_printed(printed: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {printed.split()[-1]}"}
+
+
 async def everybody(proxy: Nginx, dial: Dial) -> dict[str, Socket]:
     """One socket of each protocol, greeted."""
     server = proxy.servers[0]
+    works = as_printed(await asyncio.to_thread(shell, server, MAKE_BOSS + MAKE_KEY))
     cookie = await asyncio.to_thread(log_in, proxy)
+    session = await asyncio.to_thread(a_session, proxy)
     sockets = {
         "edge": await dial(proxy, "/edge/ws?edge_agent_id=edge_1", **bearer(server)),
         "goclaw": await dial(proxy, "/ws"),
+        "viewer": await dial(proxy, f"{session}/subscribe?replay=true", **ALICE),
+        "worker": await dial(proxy, f"{session}/worker", **works),
         "aether": await dial(proxy, group_path("ein Raum: ü", "a@b", api_key=key_of("alice"))),
         "nexus": await dial(proxy, f"/ws?token={token_of(server)}"),
         "bare nexus": await dial(proxy, f"/?token={token_of(server)}"),
@@ -149,6 +173,8 @@ async def all_answer(sockets: dict[str, Socket]) -> None:
     assert await sockets["edge"].ask(PING) == '{"type":"pong"}'
     status = '{"type":"req","id":"2","method":"status","params":{}}'
     assert '"id":"2"' in await sockets["goclaw"].ask(status)
+    for name in ("viewer", "worker"):
+        assert await sockets[name].ask(ALIVE) == ALIVE
     said = await sockets["aether"].ask('{"msg_type":"msg","target":"group","msg":"hi"}')
     assert json.loads(said)["group_id"] == "ein Raum: ü"
     for name in ("nexus", "bare nexus"):
@@ -166,7 +192,7 @@ async def test_every_protocol_upgrades_and_a_restart_says_come_back(serve, nginx
     assert await ended == 0
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_sixty_one_seconds_of_silence_end_nobody_with_pings_or_without(serve, nginx, dial):
     pinged = await everybody(nginx(serve(**TRUST)), dial)
     unpinged = await everybody(nginx(serve(PING_INTERVAL_S="600", **TRUST)), dial)
@@ -202,14 +228,34 @@ async def test_every_close_keeps_its_code_and_its_reason(serve, nginx, dial):
     newer = await dial(proxy, edge, **bearer(server))
     assert await older.closed() == (4009, "replaced by a newer connection")
     assert await newer.ask(PING) == '{"type":"pong"}'
+    session = await asyncio.to_thread(a_session, proxy)
+    works = as_printed(await asyncio.to_thread(shell, server, MAKE_KEY))
+    for path, headers, said in [
+        (f"{session}/subscribe", {}, (4003, "credentials are required")),
+        (
+            f"{session}/worker",
+            ALICE,
+            (4003, "a worker shows an API key with the scope sessions.work"),
+        ),
+        (f"{session}s/subscribe", ALICE, (4001, "session not found")),
+    ]:
+        refused = await dial(proxy, path, **headers)
+        code, reason = await refused.closed()
+        assert (code, reason.partition(": session_")[0]) == said, path
+    older = await dial(proxy, f"{session}/worker", **works)
+    assert await older.ask(ALIVE) == ALIVE
+    newer = await dial(proxy, f"{session}/worker", **works)
+    assert await older.closed() == (4009, "replaced by a newer connection")
+    assert await newer.ask(ALIVE) == ALIVE
     short = await dial(proxy, f"/nexus/ws?token={token_of(server, exp=int(time.time()) + 2)}")
     assert await short.closed() == (4003, "credentials have expired")
     for path, most in [
+        (f"{session}/subscribe", 1024 * 1024),
         (group_path("g", "c", api_key=key_of("alice")), 64 * 1024),
         ("/ws", 512 * 1024),
         (f"/ws?token={token_of(server)}", 1024 * 1024),
     ]:
-        socket = await dial(proxy, path)
+        socket = await dial(proxy, path, **(ALICE if path.startswith(session) else {}))
         await socket.send("x" * (most + 1))
         code, reason = await socket.closed()
         assert code == 1009 and reason, path
@@ -290,9 +336,17 @@ async def test_no_token_is_in_a_log_whatever_becomes_of_the_request(serve, nginx
     server = serve(**TRUST)
     proxy = nginx(server)
     token, key = token_of(server), key_of("alice")
-    paths = [f"/ws?token={token}", group_path("g", "c", api_key=key, jwt=token)]
+    session = await asyncio.to_thread(a_session, proxy)
+    paths = [
+        f"/ws?token={token}",
+        group_path("g", "c", api_key=key, jwt=token),
+        # 002 takes none in its query: who puts one there all the same does not find it in a log.
+        f"{session}/subscribe?organization_uuid=default&access_token={key}",
+    ]
     first = await dial(proxy, paths[0])
     assert '"connected"' in await first.hear()
+    viewer = await dial(proxy, paths[2], **ALICE)
+    assert await viewer.ask(ALIVE) == ALIVE
     with browser(proxy) as http:
         referring = {"Referer": f"{proxy.url}/?token={token}"}
         assert http.get(paths[1], headers={**HANDSHAKE, **referring}).status_code == 403
@@ -302,6 +356,11 @@ async def test_no_token_is_in_a_log_whatever_becomes_of_the_request(serve, nginx
             answer = http.get(path, headers={**HANDSHAKE, **referring})
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
             assert answer.json()["error"]["code"] == "UNAVAILABLE"
-    for line in ("GET /ws 101", "GET /v3/ws/group/g/client/c 503"):
+    for line in (
+        "GET /ws 101",
+        "GET /v3/ws/group/g/client/c 503",
+        f"GET {session}/subscribe 101",
+        f"GET {session}/subscribe 503",
+    ):
         await until(lambda line=line: line in proxy.said(), 10)  # it logs after it has answered
     assert token not in proxy.said() and key not in proxy.said()

@@ -20,6 +20,7 @@ from websockets.asyncio.client import connect
 from realtime.seen import LIVE_S
 from tests.live.client import Client
 from tests.live.member import Member
+from tests.live.viewer import Viewer
 from tests.services import FaultProxy, Serve
 from tests.services.people import key_of
 
@@ -261,6 +262,22 @@ async def talking(*members):
         yield
     finally:
         task.cancel()
+
+
+async def test_who_watches_a_session_and_says_nothing_is_there_as_long_as_its_socket(serve):
+    """It answers our pings; 002 gives it nothing else to say."""
+    server = serve(PING_INTERVAL_S="1", PRESENCE_TTL_S="3")
+    made = server.run("create_session", "s", "--user", "alice", "--json")
+    async with Viewer(server, json.loads(made)["id"], key_of("alice")) as viewer:
+        await viewer.initialized()
+        deadline = time.monotonic() + 15
+        while True:
+            (member,) = await View(server, "alice").members()
+            since, seen = (datetime.fromisoformat(member[name]) for name in ("since", "last_seen"))
+            if (seen - since).total_seconds() > 4:  # later than it would have been idle
+                break
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
 
 
 async def test_an_idle_client_is_not_listed_but_hears_and_comes_back_with_its_next_word(

@@ -11,6 +11,7 @@ from realtime.core import addresses
 from realtime.core.errors import Draining, InternalFault, ResourceExhausted, Revoked
 from realtime.core.events import Event
 from realtime.runs import Runs
+from sessions_app.agents import AgentFailed, Retrying
 from sessions_app.services import run_events
 from sessions_app.services.sent import Sent
 from tests.doubles import until
@@ -49,6 +50,9 @@ class Records:
     def result(self, *, run_id):
         return self.results.pop(0)
 
+    def retrying(self, sent, again):
+        return Event("agent", {"type": "run.retrying", "attempt": again.attempt})
+
     def chunk(self, sent, piece):
         return Event("agent", {"type": "chunk", "runId": sent.run_id, "piece": piece})
 
@@ -85,7 +89,7 @@ def records(monkeypatch):
 @pytest.fixture
 def agent(monkeypatch):
     agent = Agent()
-    monkeypatch.setattr("realtime.runs.agents.get", lambda key: agent)
+    monkeypatch.setattr("realtime.runs.agent_choice.get", lambda key: agent)
     return agent
 
 
@@ -142,6 +146,28 @@ async def test_an_end_that_cannot_be_recorded_is_tried_again(runs, agent, record
     agent.gate.set()
     assert await runs.answer(sent()) == {"content": "one two"}
     assert len(records.ended) == 1
+
+
+async def test_an_agent_may_say_why_it_fails(runs, agent, records, sent, caplog):
+    agent.fault = AgentFailed("the endpoint is away", detail="refused")
+    agent.gate.set()
+    with pytest.raises(InternalFault, match="^internal error: the endpoint is away$"):
+        await runs.answer(sent())
+    assert records.ended == [("failed", "one ", "the endpoint is away")]
+    assert "refused" in caplog.text and "Traceback" not in caplog.text
+
+
+async def test_another_attempt_is_told_whether_pieces_are_or_not(runs, records, sent, monkeypatch):
+    class Again:
+        async def run(self, turn):
+            yield Retrying(2, 3)
+            yield "one"
+
+    monkeypatch.setattr("realtime.runs.agent_choice.get", lambda key: Again())
+    heard = []
+    await runs._hub.join(ALICE, heard.append)
+    assert await runs.answer(sent()) == {"content": "one"}
+    assert [event.data["type"] for event in heard] == ["run.retrying", "chunk"]
 
 
 async def test_an_agent_that_fails_is_told_and_recorded(runs, agent, records, sent):

@@ -5,7 +5,8 @@ A transcript is a text file, one line a step:
   > TEXT             the peer says
   < TEXT             we say (compared as JSON)
   + KIND REALM KEY   we join an address; - KIND REALM KEY: we leave it
-  ^ KIND REALM KEY   we publish to an address; `@ heard` brings it back to us
+  ^ KIND REALM KEY   we publish to an address, or to several with `|` between; `@ heard` brings it
+                     back to us
   * KIND REALM KEY   we record at an address, likewise
   = NAME {data}      the event that we said there
   % SINCE KIND REALM KEY   we recover an address from EPOCH:OFFSET, or `-` from now on
@@ -13,10 +14,12 @@ A transcript is a text file, one line a step:
   ~ NAME             we ask the domain: an operation, or Authenticate
   ! CODE REASON      we close
   @ …                the shell answers: admit {principal}, pending {pairing}, reply {result},
+                     late REF {result} to what was asked before the last words,
                      fail ERROR MESSAGE, event NAME {data}, heard, turn,
                      recovered EPOCH:OFFSET [events], gap REASON [EPOCH:OFFSET]; with a number
                      numbered EPOCH:OFFSET NAME {data}
-`#` begins a comment. Every effect must be named by a line, in order, except WaitFor and Touch.
+`#` begins a comment. Every effect must be named by a line, in order, except WaitFor,
+Touch and AwaitRoom.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from realtime.core.credentials import PendingPairing
 from realtime.core.effects import (
     Ask,
     Authenticate,
+    AwaitRoom,
     Call,
     Close,
     Join,
@@ -122,7 +126,11 @@ class Player:
         elif verb == "pending":
             self.take(self.protocol.replied(self.ref, PendingPairing(**json.loads(rest))))
         elif verb == "reply":
-            self.take(self.protocol.replied(self.ref, json.loads(rest)))
+            answered, self.ref = self.ref, ""
+            self.take(self.protocol.replied(answered, json.loads(rest)))
+        elif verb == "late":
+            answered, _, result = rest.partition(" ")
+            self.take(self.protocol.replied(answered, json.loads(result)))
         elif verb == "fail":
             name, _, message = rest.partition(" ")
             self.take(self.protocol.failed(self.ref, getattr(errors, name)(message)))
@@ -156,7 +164,7 @@ class Player:
 
     def publishes(self, rest: str) -> None:
         effect = self.next(Publish)
-        assert list(effect.addresses) == [address_of(rest)]
+        assert list(effect.addresses) == [address_of(one) for one in rest.split("|")]
         self.published = effect.event
 
     def records(self, rest: str) -> None:
@@ -192,7 +200,8 @@ class Player:
         assert f"{effect.code} {effect.reason}" == rest
 
     def take(self, effects: Any) -> None:
-        self.told.extend(effect for effect in effects if not isinstance(effect, WaitFor | Touch))
+        quiet = WaitFor | Touch | AwaitRoom
+        self.told.extend(effect for effect in effects if not isinstance(effect, quiet))
 
     def next(self, *kinds: type) -> Any:
         assert self.told, "the transcript expects more than was said"

@@ -98,12 +98,15 @@ def test_the_lines_do_what_they_say(serve) -> None:
         text=True,
         timeout=100,
     )
-    person, key, agent, chat, group, topics, upload, api = done.stdout.split("--\n")[:8]
+    told = done.stdout.split("--\n")
+    person, key, agent, chat, session, group, topics, upload, api = told[:9]
     assert "walter" in person, done.stderr
     assert re.fullmatch(r"gwk_\S+", key.strip())
     assert '"role":"operator"' in chat.replace(" ", "") and "run.completed" in chat
     said = [json.loads(line)["what"] for line in agent.splitlines() if line.startswith("{")]
     assert said[:1] == ["connected"] and {"received", "acted", "acked"} <= set(said), done.stderr
+    kinds = [event["type"] for event in json.loads(session)["data"]]
+    assert kinds == ["user", "assistant", "result"], session
     assert '"from_id":"laptop"' in group and '"msg":"hello"' in group
     assert '"type":"message","channel":"telemetry","from":"usr_1","data":{"cpu":7}' in topics
     assert '"mime_type":"application/pdf"' in upload.replace(" ", "")

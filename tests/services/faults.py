@@ -31,6 +31,7 @@ class FaultProxy:
         self._mode: Mode = "pass"
         self._changed = threading.Condition()
         self._sockets: set[socket.socket] = set()
+        self._clients: set[socket.socket] = set()  # those of them that have called us
         self._closed = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -47,6 +48,12 @@ class FaultProxy:
             self._changed.notify_all()
         if mode == "rst":
             self._reset(*list(self._sockets))
+
+    def half_close(self) -> None:
+        """Every client hears the end of its server, which hears nothing of it."""
+        for client in list(self._clients):
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         with self._changed:
@@ -71,6 +78,7 @@ class FaultProxy:
             except OSError:
                 return
             self._sockets.add(client)
+            self._clients.add(client)
             _in_thread(partial(self._connect, client))
 
     def _connect(self, client: socket.socket) -> None:
@@ -84,6 +92,7 @@ class FaultProxy:
         answers = _in_thread(partial(self._pump, server, client))
         self._pump(client, server)
         answers.join()
+        self._clients.discard(client)
         for end in (client, server):  # no reset now: it would discard what is still on its way
             self._sockets.discard(end)
             end.close()
@@ -120,6 +129,7 @@ class FaultProxy:
     def _reset(self, *ends: socket.socket) -> None:
         for end in ends:
             self._sockets.discard(end)
+            self._clients.discard(end)
             with contextlib.suppress(OSError):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 end.shutdown(

@@ -43,7 +43,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
             f"TEST_DATABASE: {kind!r} is not allowed; it takes sqlite or postgres"
         )
     os.environ.update(SECRETS, TRUNKLINE_HOME=str(_home), REDIS_URL="", DEBUG="off")
-    os.environ["DATABASE_URL"] = ""
+    os.environ["DATABASE_URL"] = os.environ["OPENAI_MODEL"] = ""
     # The process that only hands out work to -n workers runs no test.
     workers = getattr(early_config.known_args_namespace, "numprocesses", None)
     runs_tests = not workers or "PYTEST_XDIST_WORKER" in os.environ

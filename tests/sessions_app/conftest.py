@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from accounts.models import Account
+from accounts.models import Account, Membership, User
+from accounts.services import tokens
 from realtime.core.addresses import Address
 from realtime.core.events import Event
 from realtime.core.principal import Principal
@@ -70,6 +71,12 @@ def other_admin(accounts: None) -> Principal:
 
 
 @pytest.fixture
+def worker(accounts: None) -> Principal:
+    """Who shows a key of alice's for workers."""
+    return Principal(id="alice", account="default", scopes=frozenset({"sessions.work"}))
+
+
+@pytest.fixture
 def people(
     alice: Principal,
     bob: Principal,
@@ -106,6 +113,19 @@ def session(alice: Principal) -> Session:
     session.append(kind="user", author=alice.id, content="hello")
     session.append(kind="assistant", author="echo", content="hello back")
     return session
+
+
+@pytest.fixture
+def bearer(accounts: None) -> Callable[..., dict[str, str]]:
+    """`bearer(name, role, account="default")`: the headers of a new user with that role there."""
+
+    def make(name: str, role: str, account: str = "default") -> dict[str, str]:
+        user = User.objects.create_user(name)
+        home = Account.objects.get(slug=account)
+        Membership.objects.create(user=user, account=home, role=role)
+        return {"authorization": f"Bearer {tokens.issue(user=user)['access']}"}
+
+    return make
 
 
 @pytest.fixture

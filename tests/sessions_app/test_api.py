@@ -9,8 +9,6 @@ import pytest
 from django.conf import settings as configured
 from django.test import Client
 
-from accounts.models import Account, Membership, User
-from accounts.services import tokens
 from realtime.bus import live
 from realtime.core import addresses
 from realtime.core.events import DISCONNECT, NOTICE
@@ -18,19 +16,6 @@ from realtime.core.principal import Principal
 from sessions_app.services import presence
 
 Bearer = Callable[[str, str, str], dict[str, str]]
-
-
-@pytest.fixture
-def bearer(accounts: None) -> Bearer:
-    """Headers of a new user with a role in an account."""
-
-    def make(name: str, role: str, account: str = "default") -> dict[str, str]:
-        user = User.objects.create_user(name, password="correct horse 1")
-        home = Account.objects.get(slug=account)
-        Membership.objects.create(user=user, account=home, role=role)
-        return {"authorization": f"Bearer {tokens.issue(user=user)['access']}"}
-
-    return make
 
 
 @pytest.fixture

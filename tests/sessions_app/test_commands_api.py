@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.models import Account, EdgeAgent, Membership, User
+from accounts.models import EdgeAgent
 from accounts.pagination import Pages
-from accounts.services import tokens
 from sessions_app.models import ScheduledCommand
 from tests.sessions_app.edge import Agent
 
@@ -42,7 +41,7 @@ Ask = Callable[..., Any]
 
 
 @pytest.fixture
-def people(accounts: None) -> dict[str, dict[str, str]]:
+def people(bearer: Any) -> dict[str, dict[str, str]]:
     """Headers: alice and bob (operators), boss (admin), viewer; carol is another account's."""
     roles = [
         ("alice", "operator", "default"),
@@ -51,13 +50,7 @@ def people(accounts: None) -> dict[str, dict[str, str]]:
         ("viewer", "viewer", "default"),
         ("carol", "admin", "other"),
     ]
-    headers = {}
-    for name, role, account in roles:
-        user = User.objects.create_user(name)
-        home = Account.objects.get(slug=account)
-        Membership.objects.create(user=user, account=home, role=role)
-        headers[name] = {"authorization": f"Bearer {tokens.issue(user=user)['access']}"}
-    return headers
+    return {name: bearer(name, role, account) for name, role, account in roles}
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.models import Account, Membership, User
-from accounts.services import tokens
 from realtime.core import addresses
 from realtime.models import Announcement
 
@@ -18,18 +16,14 @@ Post = Callable[..., Any]
 
 
 @pytest.fixture
-def post(client: Client, accounts: None) -> Post:
+def post(client: Client, bearer: Any) -> Post:
     """`post(path, who, **body)`; alice is an operator, val a viewer, carol another account's."""
-    headers: dict[str, dict[str, str]] = {}
-    for name, role, account in [
-        ("alice", "operator", "default"),
-        ("boss", "admin", "default"),
-        ("val", "viewer", "default"),
-        ("carol", "admin", "other"),
-    ]:
-        user = User.objects.create_user(name)
-        Membership.objects.create(user=user, account=Account.objects.get(slug=account), role=role)
-        headers[name] = {"authorization": f"Bearer {tokens.issue(user=user)['access']}"}
+    headers: dict[str, dict[str, str]] = {
+        "alice": bearer("alice", "operator"),
+        "boss": bearer("boss", "admin"),
+        "val": bearer("val", "viewer"),
+        "carol": bearer("carol", "admin", "other"),
+    }
 
     def go(path: str, who: str = "alice", raw: str | None = None, **body: Any) -> Any:
         text = json.dumps(body) if raw is None else raw

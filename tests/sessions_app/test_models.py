@@ -17,14 +17,14 @@ def test_events_are_numbered_from_one_without_a_gap(session: Session) -> None:
 
 def test_an_append_that_fails_takes_no_number(session: Session) -> None:
     session.append(kind="user", content="a", message_id="m")
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError), transaction.atomic():
         session.append(kind="user", content="b", message_id="m")
     assert session.append(kind="user", content="c").seq == 4
 
 
 def test_a_uuid_occurs_once_in_a_session(session: Session) -> None:
     session.append(kind="user", content="a", event_uuid="u-1")
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError), transaction.atomic():
         session.append(kind="user", content="b", event_uuid="u-1")
 
 

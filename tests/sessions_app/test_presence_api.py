@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.models import Account, Membership, User
-from accounts.services import tokens
 from realtime.core.principal import Principal
 from sessions_app.services import presence
 
@@ -17,17 +15,14 @@ Get = Callable[..., Any]
 
 
 @pytest.fixture
-def get(client: Client, accounts: None) -> Get:
+def get(client: Client, bearer: Any) -> Get:
     """`get(query, who)`; bob is an operator, val a viewer, carol another account's admin."""
-    headers: dict[str, dict[str, str]] = {"nobody": {}}
-    for name, role, account in [
-        ("bob", "operator", "default"),
-        ("val", "viewer", "default"),
-        ("carol", "admin", "other"),
-    ]:
-        user = User.objects.create_user(name)
-        Membership.objects.create(user=user, account=Account.objects.get(slug=account), role=role)
-        headers[name] = {"authorization": f"Bearer {tokens.issue(user=user)['access']}"}
+    headers: dict[str, dict[str, str]] = {
+        "nobody": {},
+        "bob": bearer("bob", "operator"),
+        "val": bearer("val", "viewer"),
+        "carol": bearer("carol", "admin", "other"),
+    }
 
     def go(query: str = "", who: str = "bob", path: str = "/api/presence/") -> Any:
         return client.get(path + query, headers=headers[who])

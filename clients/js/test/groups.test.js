@@ -20,6 +20,13 @@ test("ids of any script stand in the path, encoded once; what is not shown is em
   assert.equal(search, "?api_key=&jwt=j.w.t&x_account_id=acme&since_epoch=&since_offset=");
 });
 
+test("a server below a path is reached there, with the query of its address", async () => {
+  await it.ready({ url: "wss://here/gate/?via=a" });
+  const { pathname, searchParams } = new URL(it.socket.url);
+  assert.equal(pathname, "/gate/v3/ws/group/team/client/alice");
+  assert.deepEqual([searchParams.get("via"), searchParams.get("api_key")], ["a", "secret"]);
+});
+
 test("ids that no address of a browser can hold are refused at once", () => {
   for (const id of ["", ".", ".."]) {
     assert.throws(() => it.make({ group: id }), /no id/);

@@ -72,9 +72,13 @@ test("a file goes to the page's own origin, as the field `file`, with the client
   assert.deepEqual(await promise, STORED);
 });
 
-test("another origin is used only when the code names it", async () => {
-  const [, request] = await sending({ base: "https://gateway.example/console/" });
-  assert.equal(request.url, "https://gateway.example/v1/media/upload");
+test("another server, also one below a path, is used only when the code names it", async () => {
+  await sending({ base: "https://gateway.example" });
+  await sending({ base: "https://gateway.example/gate/" });
+  assert.deepEqual(requests.map(({ url }) => url), [
+    "https://gateway.example/v1/media/upload",
+    "https://gateway.example/gate/v1/media/upload",
+  ]);
 });
 
 test("outside a page the base must be given", async () => {
@@ -138,6 +142,13 @@ test("a signed address is asked of the page's own origin, without cookies", asyn
   assert.deepEqual([url, method, body], ["https://here:8443/v1/files/sign", "POST", '{"path":"abc"}']);
   assert.equal(headers.Authorization, "Bearer secret");
   assert.deepEqual([credentials, redirect], ["omit", "error"]);
+});
+
+test("a server below a path signs there, and what it signs lies there", async (context) => {
+  const calls = signing(context, 200, { url: "/v1/media/abc?ft=1.2" });
+  const base = "https://gateway.example/gate";
+  assert.equal(await mediaUrl(client, "abc", { base }), `${base}/v1/media/abc?ft=1.2`);
+  assert.equal(calls[0][0], `${base}/v1/files/sign`);
 });
 
 test("a signed address that leads elsewhere is not passed on", async (context) => {

@@ -54,6 +54,20 @@ test("frames are those of the protocol", async () => {
   ]);
 });
 
+test("null is no filter, and what cannot be one is refused at once, not heard without", async () => {
+  await hearing(null);
+  await it.published({ agent: "a1" }, at(5));
+  assert.deepEqual(told, [["one", { agent: "a1" }]]);
+  for (const filters of ["", 0, false, [], "a"]) {
+    assert.throws(() => it.client.subscribe("other", { filters }, note("two")), /filters takes an object/);
+  }
+});
+
+test("a server below a path is reached there", async () => {
+  await it.ready({ url: "wss://here/gate/nexus/ws" });
+  assert.equal(it.socket.url, "wss://here/gate/nexus/ws?token=secret");
+});
+
 test("a handler gets the data and the whole message, broadcasts too, of its channel only", async () => {
   await hearing();
   const whole = [];

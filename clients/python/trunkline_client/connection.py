@@ -9,6 +9,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -100,7 +101,8 @@ class Connection:
 
     `door` is asked at each attempt. `ping` is the text that is sent after `opened` and every
     `ping_every_s`; `pong` is called by whoever reads the answer. After a `final` loss there is no
-    other attempt. `options` go to `websockets` (ssl, proxy, …).
+    other attempt. `options` go to `websockets` (ssl, proxy, …). `delay` may know better than
+    `timing` when the next attempt follows. `ping_frames`: all pings but the first are ping frames.
     """
 
     def __init__(
@@ -113,6 +115,8 @@ class Connection:
         timing: Timing | None = None,
         chance: Callable[[], float] = random.random,
         options: Mapping[str, Any] | None = None,
+        delay: Callable[[Loss], float | None] = lambda loss: None,
+        ping_frames: bool = False,
     ) -> None:
         self._talk = talk
         self._door = door
@@ -121,12 +125,15 @@ class Connection:
         self._timing = timing or Timing()
         self._chance = chance
         self._options = dict(options or {})
+        self._delay = delay
+        self._ping_frames = ping_frames
         self._socket: ClientConnection | None = None
         self._pongs: deque[asyncio.Future[bool]] = deque()
         self._heard = 0  # frames of this connection
         self._taking = False  # the last one is still being dealt with
         self._reason = ""
         self._closing = False
+        self._nudged = asyncio.Event()  # the next attempt is to follow now
 
     @property
     def open(self) -> bool:
@@ -151,8 +158,13 @@ class Connection:
             if loss.code != AT_ONCE or restarts > 1:  # one that only ever restarts is spared
                 failures = max(failures + 1, restarts - 1)
                 delay_s = self._timing.delay_s(failures, self._chance())
+            own_s = self._delay(loss)
+            delay_s = delay_s if own_s is None else own_s
+            self._nudged.clear()
             self._talk.lost(loss, delay_s)
-            await asyncio.sleep(delay_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await self._nudged.wait()
 
     async def send(self, text: str) -> bool:
         """False when there is no open connection; nothing is kept for later."""
@@ -180,6 +192,12 @@ class Connection:
         if self._pongs:
             _settle(self._pongs.popleft(), True)
 
+    async def leave(self) -> None:
+        """For the next connection: close this one, or wait no longer."""
+        self._nudged.set()
+        if self._socket is not None:
+            await self._socket.close()
+
     async def close(self) -> None:
         """Close with 1000; `run` then returns, or is to be cancelled where it dials or waits."""
         self._closing = True
@@ -200,11 +218,12 @@ class Connection:
         return await self._converse(socket)
 
     async def _dial(self) -> ClientConnection:
+        timing = self._timing
         try:
-            door = await self._door()
+            async with asyncio.timeout(timing.open_timeout_s):
+                door = await self._door()
         except Exception as error:  # its text might hold a piece of the secret
             raise OSError(f"no credentials: {type(error).__name__}") from None
-        timing = self._timing
         defaults: dict[str, Any] = {
             "open_timeout": timing.open_timeout_s,
             "close_timeout": timing.close_timeout_s,
@@ -246,8 +265,9 @@ class Connection:
     async def _beat(self, socket: ClientConnection) -> None:
         """Ping at once and then regularly; where nothing comes in time the connection is dead."""
         within_s = self._timing.pong_within_s
+        ping = self.ping
         while True:
-            answer = asyncio.create_task(self.ping())
+            answer = asyncio.create_task(ping())
             heard = -1
             # A pong may stand behind a long replay, or behind what our own side is slow to take.
             while heard != self._heard or self._taking:
@@ -261,6 +281,16 @@ class Connection:
             if not answer.result():
                 return
             await asyncio.sleep(self._timing.ping_every_s)
+            if self._ping_frames:
+                ping = partial(_ping_frame, socket)
+
+
+async def _ping_frame(socket: ClientConnection) -> bool:
+    try:
+        await (await socket.ping())
+    except ConnectionClosed:
+        return False
+    return True
 
 
 def websocket(url: str) -> SplitResult:

@@ -1,4 +1,4 @@
-"""What `TopicClient` and `GroupClient` share: a connection, what waits for it, what was heard."""
+"""What clients share that come back: a connection, what waits for it, what was heard."""
 
 from __future__ import annotations
 
@@ -88,6 +88,8 @@ class LiveClient(ABC, Generic[E]):
         timing: Timing | None,
         chance: Callable[[], float] = random.random,
         options: Mapping[str, Any] | None,
+        delay: Callable[[Loss], float | None] = lambda loss: None,
+        ping_frames: bool = False,
     ) -> None:
         """Raises ValueError for a wrong address."""
         self._name = name
@@ -113,6 +115,8 @@ class LiveClient(ABC, Generic[E]):
             timing=timing,
             chance=chance,
             options=options,
+            delay=delay,
+            ping_frames=ping_frames,
         )
 
     def __repr__(self) -> str:
@@ -181,6 +185,13 @@ class LiveClient(ABC, Generic[E]):
 
     async def _greeted(self) -> None:
         """All that was asked first is answered."""
+
+    def _last_word(self, loss: Loss) -> Exception:
+        """What a loss after which no attempt follows is raised as."""
+        return Revoked(f"{self._name}: {loss}")
+
+    def _ended(self) -> None:
+        """Nothing more will come."""
 
     # --- and what it uses ---
 
@@ -254,12 +265,13 @@ class LiveClient(ABC, Generic[E]):
         try:
             await self._connection.run()
         except Stopped as stopped:
-            error = Revoked(f"{self._name}: {stopped}")
+            error = self._last_word(stopped.loss)
         except Exception as failed:
             error = failed
         finally:
             self._over = self._over or error
             self._inbox.end(error)
+            self._ended()
 
     async def _flush(self, visit: int) -> None:
         """What has waited, in order; who speaks meanwhile comes after it."""

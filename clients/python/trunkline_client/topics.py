@@ -72,7 +72,12 @@ class TopicClient(LiveClient[Message]):
         )
 
     async def subscribe(self, channel: str, filters: Mapping[str, Any] | None = None) -> None:
-        """On this connection and all that follow. Several of one channel are a union."""
+        """On this connection and all that follow. Several of one channel are a union.
+
+        Raises TypeError for filters that are no mapping: with none, everything would be heard.
+        """
+        if not isinstance(filters, Mapping | None):
+            raise TypeError("filters takes a mapping")
         wanted = dict(filters or {})
         key = json.dumps(wanted, sort_keys=True)
         topic = self._topics.get(channel)

@@ -1,7 +1,7 @@
-/** What can be done to the chat on the screen: rename, compact, delete. Each asks first. */
+/** What can be done to the chat or session on the screen: what cannot be taken back asks first. */
 
 const QUESTIONS = {
-  rename: { title: "Rename this chat", text: "", yes: "Rename" },
+  rename: { title: "Rename", text: "", yes: "Rename" },
   compact: {
     title: "Compact this chat",
     text: "The last four messages stay in the conversation. Earlier ones are kept in the record, but no longer shown here or told to the agent.",
@@ -11,9 +11,7 @@ const QUESTIONS = {
 };
 
 export class Actions {
-  #parts; // { menu, dialog, title, text, name, label, yes, no, tell(text), done(action) }
-  #client = null;
-  #chat = () => ({ key: "", label: "" });
+  #parts; // { menu, dialog, title, text, name, label, yes, no, chat() -> { key, label }, act(action, key, label), tell(text), done(action, key, answer) }
 
   constructor(parts) {
     this.#parts = parts;
@@ -26,12 +24,6 @@ export class Actions {
       if (!menu.contains(relatedTarget)) this.#close(false);
     });
     no.addEventListener("click", () => dialog.close(""));
-  }
-
-  /** `chat` tells the key and label of the chat on the screen. */
-  follow(client, chat) {
-    this.#client = client;
-    this.#chat = chat;
   }
 
   /** Whatever was asked is not asked any more. */
@@ -47,9 +39,10 @@ export class Actions {
 
   #ask(action) {
     const { dialog, title, text, name, label, yes } = this.#parts;
-    const chat = this.#chat();
+    const chat = this.#parts.chat();
     const words = QUESTIONS[action];
     this.#close(true);
+    if (!words) return this.#do(action, chat.key, chat.label);
     title.textContent = words.title;
     text.textContent = words.text;
     text.hidden = words.text === "";
@@ -66,16 +59,9 @@ export class Actions {
   }
 
   async #do(action, key, label) {
-    const { tell, done } = this.#parts;
-    const calls = {
-      rename: () => this.#client.request("sessions.patch", { key, label }),
-      compact: () => this.#client.request("sessions.compact", { key }),
-      delete: () => this.#client.request("sessions.delete", { key }),
-    };
+    const { act, tell, done } = this.#parts;
     try {
-      const answer = await calls[action]();
-      done(action, key);
-      if (action === "compact") tell(answer.message ?? `Compacted: ${answer.kept} of ${answer.original} messages stay.`);
+      done(action, key, await act(action, key, label));
     } catch (error) {
       tell(error.message);
     }

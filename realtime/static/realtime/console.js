@@ -18,6 +18,12 @@ import { Transcript } from "./transcript.js";
 const $ = (id) => document.getElementById(id);
 const tell = (text) => ($("notice").textContent = text);
 
+const CALLS = {
+  rename: (key, label) => ["sessions.patch", { key, label }],
+  compact: (key) => ["sessions.compact", { key }],
+  delete: (key) => ["sessions.delete", { key }],
+};
+
 const log = new EventLog($("log"));
 const line = new Line({ state: $("state"), banner: $("line"), text: $("line-text"), count: $("line-count"), queued: $("line-queued"), retry: $("retry") });
 const serverLog = new ServerLog({ panel: $("server-panel"), list: $("server-log"), level: $("level"), pause: $("pause"), state: $("server-state") });
@@ -30,7 +36,8 @@ const composer = new Composer({
 });
 const actions = new Actions({
   menu: $("chat-menu"), dialog: $("ask"), title: $("ask-title"), text: $("ask-text"), name: $("ask-name"), label: $("ask-label"),
-  yes: $("ask-yes"), no: $("ask-no"), tell, done: (action, key) => acted(action, key),
+  yes: $("ask-yes"), no: $("ask-no"), tell, chat: () => ({ key: conversation.key, label: sessions.label(conversation.key) }),
+  act: (action, key, label) => client.request(...CALLS[action](key, label)), done: (action, key, answer) => acted(action, key, answer),
 });
 const door = new Door({
   door: $("door"), form: $("connect"), user: $("user"), token: $("token"), enter: $("enter"), problem: $("problem"), pending: $("pending"),
@@ -48,7 +55,6 @@ function become(userId, token) {
   conversation = new Conversation(client, { transcript, tell, changed, restore: (entries) => composer.restore(entries) });
   composer.follow(client, userId === asked);
   asked = userId;
-  actions.follow(client, () => ({ key: conversation.key, label: sessions.label(conversation.key) }));
   line.follow(client);
   serverLog.follow(client);
   listen();
@@ -103,7 +109,7 @@ function enter({ user_id: userId, role }) {
 
 async function resumed({ recovered, missed, reason }) {
   listSessions();
-  await conversation.resumed();
+  await conversation.resumed(reason);
   line.changed();
   const back = reason === "reconnected" ? "Back." : "Caught up.";
   if (!recovered) tell(`${back} Some messages may be missing: the history was read again.`);
@@ -128,6 +134,7 @@ async function listSessions() {
 function entitle() {
   $("chat-title").textContent = sessions.label(conversation.key);
   $("chat-menu").hidden = !sessions.has(conversation.key);
+  $("to-session").href = `/sessions/#${encodeURIComponent(conversation.key)}`;
 }
 
 function show(key, options) {
@@ -143,11 +150,13 @@ function newChat() {
   composer.focus();
 }
 
-function acted(action, key) {
+function acted(action, key, { message, kept, original }) {
   listSessions();
   if (key !== conversation.key) return;
   if (action === "delete") newChat();
-  if (action === "compact") conversation.refresh();
+  if (action !== "compact") return;
+  conversation.refresh();
+  tell(message ?? `Compacted: ${kept} of ${original} messages stay.`);
 }
 
 function agentEvent(event) {

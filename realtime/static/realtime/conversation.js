@@ -5,10 +5,11 @@
  */
 
 import { Outbox } from "./outbox.js";
-import { Runs } from "./runs.js";
+import { Runs, tryingAgain } from "./runs.js";
 
 const AGENT = "default";
-const PARTIAL = "Part of this was missed; the whole answer follows at its end.";
+const CUT = "Cut short"; // by an abort or a failure: the history does not say which
+const PARTIAL = "Part of this may be missing; the whole answer follows at its end.";
 
 export class Conversation {
   #client;
@@ -24,7 +25,10 @@ export class Conversation {
   constructor(client, parts) {
     this.#client = client;
     this.#parts = parts;
-    client.on("state", () => this.redraw());
+    client.on("state", ({ state }) => {
+      if (state === "reconnecting") this.#runs.doubt();
+      this.redraw();
+    });
     client.on("dropped", ({ params }) => this.#outbox.drop(params.messageId));
   }
 
@@ -111,9 +115,9 @@ export class Conversation {
     if (news === "ended" || (type === "run.started" && !known)) this.refresh();
   }
 
-  /** After a reconnect or a resync. */
-  resumed() {
-    this.#runs.doubt();
+  /** After a reconnect, which was doubted when the line was lost, or a resync. */
+  resumed(reason) {
+    if (reason !== "reconnected") this.#runs.doubt();
     return this.refresh();
   }
 
@@ -173,10 +177,10 @@ export class Conversation {
       content: [content, ...files.map(({ filename }) => filename)].filter(Boolean).join("\n"),
       media,
       waiting: Boolean(waits) && (offline || !this.runId),
-      note: partial ? "Aborted" : waits && offline ? "Waits for the connection" : "",
+      note: partial ? CUT : waits && offline ? "Waits for the connection" : "",
     }));
-    for (const { text, done, partial, aborted } of this.#runs.of(this.#key)) {
-      const note = aborted ? "Aborted" : partial && !done ? PARTIAL : "";
+    for (const { text, done, partial, again, cut } of this.#runs.of(this.#key)) {
+      const note = cut ? CUT : again ? tryingAgain(again) : partial && !done ? PARTIAL : "";
       items.push({ role: "assistant", content: text, running: !done, note });
     }
     this.#parts.transcript.show(items);

@@ -3,9 +3,12 @@
 const ENDINGS = new Set(["run.completed", "run.failed", "run.cancelled"]);
 const REMEMBERED_ENDINGS = 100;
 
+/** In what its agent is: 001 and 002 say it in the same words. */
+export const tryingAgain = ({ attempt, maxAttempts }) => `Trying again (${attempt} of ${maxAttempts})`;
+
 export class Runs {
-  // run id -> { key, text, partial, done, aborted }; a run that is done stays until the history
-  // that has its answer was read
+  // run id -> { key, text, partial, again, done, cut }; a run that is done stays until the history
+  // that has its answer was read. `again`: its agent asks its model once more. `cut`: it ended early
   #runs = new Map();
   #ended = new Set();
 
@@ -31,6 +34,8 @@ export class Runs {
     const known = this.#runs.get(runId);
     const run = known ?? { key: sessionKey, text: "", partial: type !== "run.started" };
     this.#runs.set(runId, run);
+    if (type === "run.started") run.partial = false; // a reading may have told of it before
+    run.again = type === "run.retrying" ? payload : null;
     if (type === "chunk") run.text += payload.content;
     return known ? "goes on" : "began";
   }
@@ -44,7 +49,7 @@ export class Runs {
     if (runId && !this.#ended.has(runId) && !this.#runs.has(runId)) this.#runs.set(runId, { key, text: "", partial: true });
   }
 
-  /** Events may have been missed: what is on the screen of a run at work may have a gap. */
+  /** Events may be missed from here on: what is on the screen of a run at work may have a gap. */
   doubt() {
     for (const run of this.#runs.values()) run.partial = true;
   }
@@ -62,7 +67,7 @@ export class Runs {
     if (this.#ended.size > REMEMBERED_ENDINGS) this.#ended.delete(this.#ended.values().next().value);
     const text = payload?.content || this.#runs.get(runId)?.text;
     this.#runs.delete(runId);
-    if (text) this.#runs.set(runId, { key, text, partial: false, done: true, aborted: type === "run.cancelled" });
+    if (text) this.#runs.set(runId, { key, text, partial: false, done: true, cut: type !== "run.completed" });
     return "ended";
   }
 }

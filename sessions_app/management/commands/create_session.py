@@ -28,4 +28,4 @@ class Command(ReportingCommand):
             key=options["key"],
             agent=options["agent"] or settings.DEFAULT_AGENT,
         )
-        return {"id": session.pk, "key": session.key}
+        return {"id": session.public_id, "key": session.key}

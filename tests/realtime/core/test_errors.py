@@ -31,6 +31,8 @@ def test_http_is_always_answered_with_a_status(kind):
         (errors.SlowConsumer, *[Shut(4008)] * 5),
         (errors.Revoked, Shut(1008), Shut(4003), Shut(4003), Shut(4003), Shut(4003)),
         (errors.Draining, *[Shut(1012)] * 5),
+        (errors.NotFound, Say(), Say(), Shut(4001), Say(), Say()),
+        (errors.Replaced, Shut(4009), Never(), Shut(4009), Never(), Never()),
         (errors.ClientIdInUse, *[Never()] * 3, Refuse(403), Never()),
         (errors.InternalFault, Shut(1011), Say(), Shut(1011), Shut(1011), Say()),
     ],

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.core.limits import Buckets, TokenBucket
+from realtime.core.limits import Buckets, Strikes, TokenBucket
 
 
 def test_a_burst_passes_and_the_next_waits():
@@ -58,3 +58,21 @@ def test_the_number_of_remembered_keys_is_bounded():
         buckets.take(key, 0)
     assert buckets.take("c", 0) > 0, "the newest is remembered"
     assert buckets.take("a", 0) == 0.0, "the oldest was forgotten"
+
+
+def test_failures_are_counted_within_their_time_for_each_key():
+    strikes = Strikes(most=2, within_s=60)
+    assert [strikes.strike("a", at) for at in (0, 1, 2, 59)] == [True, True, False, False]
+    assert strikes.strike("b", 2)
+    assert strikes.strike("a", 60.5)
+    assert not strikes.strike("a", 60.6)
+    strikes.forgive("a")
+    assert strikes.strike("a", 61)
+
+
+def test_of_many_keys_the_least_recently_used_failure_is_forgotten():
+    strikes = Strikes(most=1, within_s=60, keys=2)
+    for key in ("a", "b", "c"):
+        assert strikes.strike(key, 0)
+    assert strikes.strike("a", 1)
+    assert not strikes.strike("c", 1)

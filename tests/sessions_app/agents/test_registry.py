@@ -3,25 +3,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 from sessions_app import agents
 
 
-def test_default_is_replaced_and_others_are_not() -> None:
-    assert agents.resolve("default", default="echo") == "echo"
-    assert agents.resolve("echo", default="nobody") == "echo"
-
-
-@pytest.mark.parametrize(("name", "default"), [("nobody", "echo"), ("default", "nobody")])
-def test_an_agent_that_there_is_not_raises(name: str, default: str) -> None:
-    with pytest.raises(KeyError):
-        agents.resolve(name, default=default)
-
-
 def test_every_agent_has_what_lists_show() -> None:
-    for key, agent in agents.AGENTS.items():
-        assert agents.get(key) is agent
+    for agent in agents.AGENTS.values():
         assert agent.name and agent.model and agent.provider
 
 

@@ -20,12 +20,12 @@ def test_it_says_what_it_made_in_one_line_of_json(accounts: None) -> None:
     text = run("k 1", "--user", "alice", "--json")
     session = Session.objects.get()
     assert text.count("\n") == 1
-    assert json.loads(text) == {"id": session.pk, "key": "k 1"}
+    assert json.loads(text) == {"id": session.public_id, "key": "k 1"}
     assert (session.owner, session.agent, session.account.slug) == ("alice", "echo", "default")
 
 
 def test_it_speaks_to_people_too(accounts: None) -> None:
-    assert run("k", "--user", "alice") == f"id: {Session.objects.get().pk}\nkey: k\n"
+    assert run("k", "--user", "alice") == f"id: {Session.objects.get().public_id}\nkey: k\n"
 
 
 def test_the_default_agent_is_a_setting(accounts: None, settings: Any) -> None:

@@ -24,7 +24,7 @@ def test_the_agent_is_read_from_the_canonical_key(key: str, agent: str) -> None:
     assert agent_choice.in_key(key) == agent
 
 
-def test_default_means_what_the_setting_says(settings: Any) -> None:
+def test_default_means_what_the_setting_says(db: None, settings: Any) -> None:
     assert agent_choice.resolve("default") == "echo"
     settings.DEFAULT_AGENT = "nobody"
     with pytest.raises(NotFound, match="^agent not found: default$"):
@@ -32,7 +32,7 @@ def test_default_means_what_the_setting_says(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "ECHO"])
-def test_an_agent_that_there_is_not_is_not_found(name: str) -> None:
+def test_an_agent_that_there_is_not_is_not_found(db: None, name: str) -> None:
     with pytest.raises(NotFound, match=f"^agent not found: {name}$"):
         agent_choice.resolve(name)
 

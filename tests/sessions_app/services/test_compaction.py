@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from realtime.core.errors import InvalidParams, NotFound, NotOwner
+from realtime.core.errors import InvalidParams
 from realtime.core.principal import Principal
-from sessions_app.models import Session
+from sessions_app.models import IS_MESSAGE, Session
 from sessions_app.services import chat, compaction, runs, sessions
 from sessions_app.services.sent import Sent
+from tests.sessions_app.gate import everyone
 
 Say = Callable[..., Sent]
 
@@ -32,7 +33,7 @@ def test_the_last_messages_are_kept_and_nothing_is_deleted(alice: Principal, lon
     answer = compaction.compact(principal=alice, key="s")
     assert answer == {"ok": True, "original": 10, "kept": 4}
     assert history(alice) == ["m7", "m8", "m9", "m10"]
-    assert long.events.count() == 10
+    assert long.events.filter(IS_MESSAGE).count() == 10
     preview = sessions.preview(principal=alice, key="s")
     assert [m["content"] for m in preview["messages"]] == ["m7", "m8", "m9", "m10"]
     first, last = long.events.get(seq=1).message(), long.events.get(seq=6).message()
@@ -42,6 +43,18 @@ def test_the_last_messages_are_kept_and_nothing_is_deleted(alice: Principal, lon
     )
     [row] = sessions.list_(principal=alice)["sessions"]
     assert (row["compactionCount"], row["messageCount"]) == (1, 4)
+
+
+def test_who_watches_is_told_where_the_conversation_begins(
+    alice: Principal, long: Session, told: Any
+) -> None:
+    compaction.compact(principal=alice, key="s")
+    ((_, event),) = told("session.logged")
+    frame = event.data["frame"]
+    assert (frame["type"], frame["subtype"]) == ("system", "compact_boundary")
+    assert frame["compact_metadata"] == {"trigger": "manual", "original": 10, "kept": 4}
+    compaction.compact(principal=alice, key="s", keep_last=9)  # which changes nothing
+    assert len(told("session.logged")) == 1
 
 
 def test_compacting_again_counts_from_where_it_stands(alice: Principal, long: Session) -> None:
@@ -117,16 +130,7 @@ def test_a_reset_begins_anew(alice: Principal, long: Session) -> None:
     assert "compactionCount" not in sessions.list_(principal=alice)["sessions"][0]
 
 
-@pytest.mark.parametrize(
-    ("who", "refusal"),
-    [
-        ("owner", None),
-        ("admin", None),
-        ("stranger", NotOwner),
-        ("other tenant's owner", NotFound),
-        ("other tenant's admin", NotFound),
-    ],
-)
+@everyone
 def test_it_passes_the_gate_of_ownership(
     people: dict[str, Principal], long: Session, who: str, refusal: Any
 ) -> None:

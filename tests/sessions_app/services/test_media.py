@@ -31,7 +31,7 @@ from realtime.core.principal import Principal
 from sessions_app.models import Media
 from sessions_app.services import media, media_files, media_links
 from tests import samples
-from tests.sessions_app.services.test_sending import in_threads
+from tests.sessions_app.services.test_sending_races import in_threads
 
 pytestmark = pytest.mark.usefixtures("folders")
 

@@ -99,7 +99,7 @@ def test_status_counts_what_the_caller_may_see(
 ) -> None:
     status = overview.status(principal=people[who])
     assert (status["clients"], status["sessions"]) == (clients, sessions)
-    assert (status["agentTotal"], status["agents"][0]["isRunning"]) == (1, running)
+    assert (status["agentTotal"], status["agents"][0]["isRunning"]) == (2, running)
 
 
 def test_the_agents_are_listed(alice: Principal) -> None:
@@ -113,7 +113,16 @@ def test_the_agents_are_listed(alice: Principal) -> None:
                 "agentType": "builtin",
                 "status": "active",
                 "isRunning": False,
-            }
+            },
+            {
+                "id": "worker",
+                "name": "Worker",
+                "model": "worker",
+                "provider": "worker",
+                "agentType": "builtin",
+                "status": "active",
+                "isRunning": False,
+            },
         ]
     }
 

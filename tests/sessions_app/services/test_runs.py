@@ -9,10 +9,11 @@ import pytest
 from realtime.core import addresses
 from realtime.core.principal import Principal
 from realtime.models import Announcement
+from sessions_app.agents import Retrying
 from sessions_app.models import Run, Session
 from sessions_app.services import nodes, runs, sessions
 from sessions_app.services.sent import Sent
-from tests.sessions_app.services.test_sending import in_threads
+from tests.sessions_app.services.test_sending_races import in_threads
 
 Say = Callable[..., Sent]
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
@@ -37,13 +38,19 @@ def test_a_completed_run_is_stored_answered_and_announced(say: Say, told: Any) -
     assert (last["role"], last["content"]) == ("assistant", "hi there")
 
 
-def test_a_failed_run_tells_why_and_stores_no_message(say: Say, told: Any) -> None:
+def test_a_failed_run_tells_why_and_keeps_what_was_said(say: Say, told: Any) -> None:
     sent = say("hello")
     _, answer = runs.finish(run_id=sent.run_id, status="failed", content="half", error="broken")
     assert answer == {"error": "broken"}
     event = told("agent")[-1][1]
     assert (event.data["type"], event.data["payload"]) == ("run.failed", {"error": "broken"})
-    assert Session.objects.get().last_seq == 1
+    last = Session.objects.get().messages(1)[0]
+    assert (last["content"], last["partial"]) == ("half", True)
+
+
+def test_a_failed_run_that_said_nothing_stores_no_message(say: Say) -> None:
+    runs.finish(run_id=say("hello").run_id, status="failed", error="broken")
+    assert len(Session.objects.get().messages(9)) == 1
 
 
 def test_a_cancelled_run_keeps_what_was_said(say: Say, told: Any) -> None:
@@ -58,7 +65,7 @@ def test_a_cancelled_run_keeps_what_was_said(say: Say, told: Any) -> None:
 
 def test_a_cancelled_run_that_said_nothing_stores_nothing(say: Say) -> None:
     runs.finish(run_id=say("slow 9").run_id, status="cancelled")
-    assert Session.objects.get().last_seq == 1
+    assert len(Session.objects.get().messages(9)) == 1
 
 
 def test_usage_always_has_its_three_counts(say: Say) -> None:
@@ -73,7 +80,7 @@ def test_only_the_first_outcome_counts(say: Say, run_events: Any) -> None:
     assert answer == {"cancelled": True}
     assert second >= first
     assert run_events() == ["run.started", "run.cancelled"]
-    assert Session.objects.get().last_seq == 1
+    assert len(Session.objects.get().messages(9)) == 1
 
 
 def test_a_second_end_stores_no_second_message(say: Say, run_events: Any) -> None:
@@ -141,6 +148,14 @@ def test_a_chunk_waits_for_its_run_to_be_announced(say: Say) -> None:
     assert chunk.after == sent.started_announcement
     assert (chunk.data["type"], chunk.data["payload"]) == ("chunk", {"content": "hel"})
     assert (chunk.data["runId"], chunk.data["sessionKey"]) == (sent.run_id, "s")
+
+
+def test_another_attempt_is_told_as_a_chunk_is(say: Say) -> None:
+    sent = say("hello")
+    again = runs.retrying(sent, Retrying(2, 3))
+    assert again.after == sent.started_announcement
+    assert again.data["type"] == "run.retrying"
+    assert again.data["payload"] == {"attempt": 2, "maxAttempts": 3}
 
 
 def test_there_is_no_chunk_without_a_run() -> None:

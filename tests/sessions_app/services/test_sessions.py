@@ -186,7 +186,7 @@ def test_a_reset_empties_and_numbering_goes_on(say: Say, alice: Principal) -> No
     session = Session.objects.get()
     assert session.messages(9) == []
     assert say("hello", message_id="m").outcome == "started"
-    assert session.events.get().seq == 3
+    assert session.events.get().seq == 4
 
 
 def test_a_session_is_created_for_its_owner(alice: Principal) -> None:
