@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
@@ -27,8 +28,9 @@ class Line:
         self.body = json.loads(await self._reader.readexactly(size) or b"{}")
 
     async def watch(self) -> None:
-        while await self._reader.read(1024):
-            pass
+        with contextlib.suppress(ConnectionError):  # it has not read all that was said
+            while await self._reader.read(1024):
+                pass
         self.gone.set()
 
     async def head(

@@ -251,7 +251,7 @@ class MemoryMachine(RuleBasedStateMachine):
     def restart(self):
         self.memory = a_memory(self.clock, size=self.SIZE, ttl_s=self.TTL_S)
         self.said = []  # (position, text, moment), of this epoch
-        self.asked, self.unkept = False, 0  # by somebody; the last one that was said before
+        self.asked, self.unkept = "", 0  # the epoch in which somebody has; the last said before
         if not hasattr(self, "known"):
             self.known = []
         self.number = getattr(self, "number", 0)
@@ -263,8 +263,8 @@ class MemoryMachine(RuleBasedStateMachine):
             (position,) = say(self.memory, f"{self.number}")
             if self.said and position.epoch != self.said[0][0].epoch:
                 assert self.clock.now_s - self.said[-1][2] > 3600
-                self.said, self.asked, self.unkept = [], False, 0
-            if not self.asked:
+                self.said, self.unkept = [], 0
+            if self.asked != position.epoch:
                 self.unkept = position.offset
             self.said.append((position, f"{self.number}", self.clock.now_s))
             self.known.append(position)
@@ -281,7 +281,7 @@ class MemoryMachine(RuleBasedStateMachine):
         ahead = data.draw(st.sampled_from([0, 0, 0, 1]))
         after = Position(after.epoch, after.offset + ahead)
         outcome = at_once(self.memory.since(TEAM, after))
-        self.asked = True
+        self.asked = outcome.position.epoch
         same = self.said and self.said[0][0].epoch == after.epoch
         missed = [entry for entry in self.said if entry[0].offset > after.offset]
         if isinstance(outcome, Recovered):
