@@ -49,6 +49,12 @@ def server(serve_for_module: Callable[..., Serve]) -> Serve:
     return server
 
 
+@pytest.fixture(autouse=True)
+def hasty(watch: Watch) -> None:
+    """Who goes to another session at once leaves a socket that is still dialling."""
+    watch.expected.append("WebSocket is closed before the connection is established")
+
+
 @pytest.fixture
 def house(server: Serve) -> House:
     return House(server)

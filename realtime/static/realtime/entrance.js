@@ -15,11 +15,12 @@ export class Entrance {
   constructor(page) {
     this.#page = page;
     this.#line = new Line({ state: $("state"), banner: $("line"), text: $("line-text"), count: $("line-count"), queued: $("line-queued"), retry: $("retry") });
-    $("user").value = kept("local", USER);
+    $("user").value ||= kept("local", USER);
     $("connect").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#enter();
     });
+    $("enter").disabled = false;
     $("disconnect").addEventListener("click", () => this.#client.stop());
     $("retry").addEventListener("click", () => this.#client.start());
     $("measure").addEventListener("click", () => this.#client.ping());

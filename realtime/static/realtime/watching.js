@@ -392,5 +392,6 @@ setInterval(() => lookAgain(), LOOK_AGAIN_MS);
 document.addEventListener("visibilitychange", () => lookAgain());
 stickToEnd($("messages"));
 openWhen("(min-width: 50.01rem)", $("sessions-panel"));
-$("user").value = kept("local", USER);
+$("user").value ||= kept("local", USER);
+$("enter").disabled = false;
 if (isPaired() && $("user").value) enter();
