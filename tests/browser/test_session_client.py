@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page
 
 from tests.browser.conftest import House, NewContext, Watch
+from tests.live.made import a_session
 from tests.services.faults import FaultProxy
 
 pytestmark = [pytest.mark.browser, pytest.mark.live]
@@ -85,8 +85,7 @@ def url_of(proxy: FaultProxy) -> str:
 
 
 def session_of(house: House) -> str:
-    made = house.server.run("create_session", "s", "--user", "alice", "--json")
-    return json.loads(made)["id"]
+    return a_session(house.server)
 
 
 async def test_in_a_page_it_comes_back_with_what_was_missed_and_says_what_waited(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Literal
 
 import jwt
@@ -14,42 +14,17 @@ from playwright.async_api import Route, expect
 
 from tests.browser.conftest import PASSWORD, House, NewContext, Watch
 from tests.browser.people import Visitor
-from tests.browser.reader import ASKED, Reader, a_key, answered, ask, made, tool_says, use_tool
+from tests.browser.sessions.reader import ASKED, Reader, answered, ask, tool_says, use_tool
 from tests.browser.test_every_page import judge
 from tests.browser.test_live_pages import GIVE_PASSWORDS
 from tests.live.client import Client
+from tests.live.made import a_key, a_session
 from tests.live.viewer import Viewer
 from tests.live.worker import Worker
 from tests.services import FaultProxy, Serve
 from tests.services.gateway import SECRETS
 
 pytestmark = [pytest.mark.browser, pytest.mark.live, pytest.mark.timeout(150)]
-
-
-@pytest.fixture(scope="module")
-def server(serve_for_module: Callable[..., Serve]) -> Serve:
-    """One for all: nobody here is in another's way."""
-    server = serve_for_module(database="sqlite")
-    server.run("shell", "--no-imports", "-c", GIVE_PASSWORDS)
-    return server
-
-
-@pytest.fixture
-def house(server: Serve) -> House:
-    return House(server)
-
-
-@pytest.fixture
-def session(server: Serve, request: pytest.FixtureRequest) -> str:
-    """A session of alice's that a worker serves."""
-    return made(server, request.node.name, "--agent", "worker")
-
-
-@pytest.fixture
-async def worker(server: Serve, session: str) -> AsyncIterator[Worker]:
-    async with Worker(server, session, a_key(server, "sessions.work")) as worker:
-        await worker.ready()
-        yield worker
 
 
 @pytest.mark.parametrize("cut", ["rst", "blackhole"])
@@ -154,7 +129,7 @@ async def test_who_watches_is_seen_and_the_first_answer_settles_a_question_for_a
 async def test_a_turn_is_interrupted_and_says_so(
     house: House, server: Serve, new_context: NewContext
 ) -> None:
-    session = made(server, "interrupted")
+    session = a_session(server, "interrupted")
     alice = await Reader.arrive(await new_context(), house.url, "alice", session)
     await alice.say("slow 100")
     await expect(alice.items.last).to_contain_text("3")
@@ -176,7 +151,7 @@ async def test_of_a_long_session_the_newest_are_shown_and_it_says_so(
         await wire.ask("connect", token=House(server).key("alice"))
         for number in range(4):
             await wire.ask("chat.send", message=f"word {number}", sessionKey="long")
-    session = made(server, "short")
+    session = a_session(server, "short")
     alice = await Reader.arrive(await new_context(), server.url, "alice", session)
     await expect(alice.items).to_have_count(0)
     await alice.page.locator("#sessions button", has_text="word 0").click()
@@ -266,7 +241,7 @@ async def test_a_paired_browser_is_let_in_and_out_again_when_its_pairing_ends(
 async def test_a_token_that_runs_out_is_replaced_and_nobody_is_sent_to_the_door(
     house: House, server: Serve, new_context: NewContext, watch: Watch
 ) -> None:
-    session = made(server, "outlasts")
+    session = a_session(server, "outlasts")
     context = await new_context()
     await context.route("**/api/auth/token/", short)
     alice = await Reader.arrive(context, house.url, "alice", session)

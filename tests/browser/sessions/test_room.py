@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 from playwright.async_api import expect
 
 from tests.browser.conftest import House, NewContext, Watch
 from tests.browser.people import Visitor
-from tests.browser.reader import Reader, a_key, answered, ask, made
+from tests.browser.sessions.reader import Reader, answered, ask
 from tests.browser.test_every_page import judge, tab_through
-from tests.browser.test_live_pages import GIVE_PASSWORDS
+from tests.live.made import a_key, a_session
 from tests.live.worker import Worker
 from tests.services import FaultProxy, Serve
 from tests.sessions_app.agents.upstream import Upstream, good, refusing
@@ -41,36 +41,10 @@ COUNT = """
 SELECTED = "getSelection().toString()"
 
 
-@pytest.fixture(scope="module")
-def server(serve_for_module: Callable[..., Serve]) -> Serve:
-    """One for all: nobody here is in another's way."""
-    server = serve_for_module(database="sqlite")
-    server.run("shell", "--no-imports", "-c", GIVE_PASSWORDS)
-    return server
-
-
 @pytest.fixture(autouse=True)
 def hasty(watch: Watch) -> None:
     """Who goes to another session at once leaves a socket that is still dialling."""
     watch.expected.append("WebSocket is closed before the connection is established")
-
-
-@pytest.fixture
-def house(server: Serve) -> House:
-    return House(server)
-
-
-@pytest.fixture
-def session(server: Serve, request: pytest.FixtureRequest) -> str:
-    """A session of alice's that a worker serves."""
-    return made(server, request.node.name, "--agent", "worker")
-
-
-@pytest.fixture
-async def worker(server: Serve, session: str) -> AsyncIterator[Worker]:
-    async with Worker(server, session, a_key(server, "sessions.work")) as worker:
-        await worker.ready()
-        yield worker
 
 
 async def test_a_session_whose_worker_is_away_says_that_it_waits_for_one(
@@ -80,13 +54,13 @@ async def test_a_session_whose_worker_is_away_says_that_it_waits_for_one(
     await expect(alice.hint).to_contain_text("No worker is here")
     assert await judge(alice.page, "no worker") == []
     await alice.say("anybody?")
-    async with Worker(server, session, a_key(server, "sessions.work")) as worker:
+    async with Worker(server, session, a_key(server)) as worker:
         await worker.asked("anybody?")
         await worker.stream("I am")
         await expect(alice.hint).to_be_hidden(timeout=5000)  # by its word, not by the next look
         await expect(alice.page.locator("#here")).to_contain_text("Worker: alice", timeout=5000)
     await expect(alice.hint).to_be_visible(timeout=20_000)
-    echo = made(server, "answered-here")
+    echo = a_session(server, "answered-here")
     await alice.page.evaluate("(id) => { location.hash = id; }", echo)
     await expect(alice.page.locator("#here")).to_contain_text("alice")
     await expect(alice.hint).to_be_hidden()
@@ -95,7 +69,7 @@ async def test_a_session_whose_worker_is_away_says_that_it_waits_for_one(
 async def test_a_session_is_renamed_put_away_and_taken_out_again(
     server: Serve, house: House, new_context: NewContext
 ) -> None:
-    one, other = made(server, "put-away"), made(server, "stays")
+    one, other = a_session(server, "put-away"), a_session(server, "stays")
     alice = await Reader.arrive(await new_context(390, 844), house.url, "alice", one)
     page = alice.page
     await alice.choose("Rename")
@@ -242,7 +216,7 @@ async def test_another_attempt_at_the_model_is_seen_on_both_pages(
         # In a thread: the endpoint answers on this loop.
         server = await asyncio.to_thread(serve, database="sqlite", **settings, **model)
         house = House(server)
-        made(server, "tried", "--agent", "openai")
+        a_session(server, "tried", "alice", "--agent", "openai")
         visitor = await Visitor.enter(await new_context(), house, "alice")
         await visitor.sessions.first.click()
         alice = await Reader.with_key(await new_context(), house, "alice", "tried")
@@ -259,7 +233,7 @@ async def test_a_long_session_comes_without_being_measured_for_each_of_its_event
     server: Serve, house: House, new_context: NewContext
 ) -> None:
     server.run("shell", "--no-imports", "-c", LONG)
-    alice = await Reader.arrive(await new_context(), house.url, "alice", made(server, "short"))
+    alice = await Reader.arrive(await new_context(), house.url, "alice", a_session(server, "short"))
     await alice.page.evaluate(COUNT)
     await alice.page.evaluate("location.hash = 'long'")
     await expect(alice.items).to_have_count(1001, timeout=40_000)
@@ -294,7 +268,7 @@ async def test_a_stranger_is_told_of_no_session_by_its_name_in_the_console(
     server: Serve, house: House, new_context: NewContext, watch: Watch
 ) -> None:
     watch.expected.append("404")
-    made(server, "the-name-of-alice")
+    a_session(server, "the-name-of-alice")
     bob = await Reader.arrive(await new_context(), house.url, "bob")
     await bob.page.evaluate("location.hash = 'the-name-of-alice'")
     await expect(bob.page.locator("#chat-title")).to_have_text("No such session")

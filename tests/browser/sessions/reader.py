@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -11,21 +10,8 @@ from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.conftest import PASSWORD, House
 from tests.live.worker import Worker
-from tests.services import Serve
 
 ASKED = {"command": "rm -r build", "description": "Clean up"}
-
-
-def made(server: Serve, name: str, *more: str) -> str:
-    """The id of a new session of alice's."""
-    said = server.run("create_session", name, "--user", "alice", *more, "--json")
-    return str(json.loads(said)["id"])
-
-
-def a_key(server: Serve, scope: str) -> str:
-    """A key of alice's with this scope alone."""
-    said = server.run("create_api_key", "k", "--user", "alice", "--scopes", scope, "--json")
-    return str(json.loads(said)["key"])
 
 
 @dataclass
