@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import pytest
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
-from tests.services import Serve
+from tests.services import FaultProxy, Serve
 from tests.services.people import key_of
 
 FLAGS = [
@@ -96,9 +96,21 @@ class House:
         self.server.start()
 
 
+def url_of(proxy: FaultProxy) -> str:
+    """Where a page finds the house through this line."""
+    return f"http://127.0.0.1:{proxy.port}"
+
+
 @pytest.fixture
 def house(serve: Callable[..., Serve]) -> House:
     return House(serve())
+
+
+@pytest.fixture
+def proxy(house: House) -> Iterator[FaultProxy]:
+    """A line to the house that can be cut."""
+    with FaultProxy("127.0.0.1", house.server.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 import shutil
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,12 +146,6 @@ async def tabs(watch: Watch) -> AsyncIterator[BrowserContext]:
 def alice_hears(house: House, message: str) -> None:
     script = INJECT.format(key=SESSION, message=message)
     house.server.run("shell", "--no-imports", "-c", script)
-
-
-@pytest.fixture
-def proxy(house: House) -> Iterator[FaultProxy]:
-    with FaultProxy("127.0.0.1", house.server.port) as proxy:
-        yield proxy
 
 
 @pytest.mark.timeout(150)  # half a minute of it is the absence itself

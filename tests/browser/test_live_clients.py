@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jwt
 import pytest
 from playwright.async_api import BrowserContext, Page
 
-from tests.browser.conftest import House, NewContext, Watch
+from tests.browser.conftest import House, NewContext, Watch, url_of
 from tests.services import FaultProxy, Serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.live]
@@ -72,16 +72,6 @@ class Tab:
         """All that was told under this name, once it was so much."""
         await self.until(f"told.filter(([name]) => name === '{name}').length >= {count}")
         return await self.told(name)
-
-
-@pytest.fixture
-def proxy(house: House) -> Iterator[FaultProxy]:
-    with FaultProxy("127.0.0.1", house.server.port) as proxy:
-        yield proxy
-
-
-def url_of(proxy: FaultProxy) -> str:
-    return f"http://127.0.0.1:{proxy.port}"
 
 
 def token_of(house: House, **claims: Any) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.async_api import BrowserContext, Page
 
-from tests.browser.conftest import House, NewContext, Watch
+from tests.browser.conftest import House, NewContext, Watch, url_of
 from tests.live.made import a_session
 from tests.services.faults import FaultProxy
 
@@ -74,25 +73,11 @@ class Tab:
         )
 
 
-@pytest.fixture
-def proxy(house: House) -> Iterator[FaultProxy]:
-    with FaultProxy("127.0.0.1", house.server.port) as proxy:
-        yield proxy
-
-
-def url_of(proxy: FaultProxy) -> str:
-    return f"http://127.0.0.1:{proxy.port}"
-
-
-def session_of(house: House) -> str:
-    return a_session(house.server)
-
-
 async def test_in_a_page_it_comes_back_with_what_was_missed_and_says_what_waited(
     house: House, proxy: FaultProxy, new_context: NewContext, watch: Watch
 ) -> None:
     watch.expected.append("WebSocket connection to")
-    session, context = session_of(house), await new_context()
+    session, context = a_session(house.server), await new_context()
     tab = await Tab.open(context, url_of(proxy), session, house.key("alice"))
     other = await Tab.open(await new_context(), house.url, session, house.key("alice"))
     for one in (tab, other):
@@ -126,7 +111,7 @@ async def test_in_a_page_a_dead_line_is_found_by_the_keep_alive_without_an_answe
 ) -> None:
     watch.expected.append("WebSocket connection to")
     tab = await Tab.open(
-        await new_context(), url_of(proxy), session_of(house), house.key("alice"), pingMs=500
+        await new_context(), url_of(proxy), a_session(house.server), house.key("alice"), pingMs=500
     )
     await tab.hears("connected")
     proxy.mode = "blackhole"
@@ -139,7 +124,7 @@ async def test_in_a_page_a_dead_line_is_found_by_the_keep_alive_without_an_answe
 async def test_in_a_page_a_refused_token_ends_it_and_a_fresh_one_is_asked_for(
     house: House, new_context: NewContext
 ) -> None:
-    session = session_of(house)
+    session = a_session(house.server)
     tab = await Tab.open(await new_context(), house.url, session, "nonsense", house.key("alice"))
     (closed,) = await tab.hears("closed")
     assert closed["code"] == 4003

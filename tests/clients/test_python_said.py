@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -12,6 +13,17 @@ from trunkline_client import QueueFull, Refused
 
 QUESTION = {"type": "control_request", "request_id": "q1", "request": {"subtype": "can_use_tool"}}
 ALLOW = {"behavior": "allow", "updatedInput": {}}
+
+
+@asynccontextmanager
+async def told_a_question(session_server):
+    """A viewer that has been told of the open question, and its visit to the server."""
+    session_server.open_questions = [QUESTION]
+    viewer = Viewer(session_server)
+    async with viewer.watching():
+        visit = await session_server.visit()
+        await until(lambda: QUESTION in viewer.told)
+        yield viewer, visit
 
 
 async def test_what_is_said_is_said_again_until_it_is_stored(session_server):
@@ -120,11 +132,7 @@ async def test_a_look_at_the_open_questions_that_is_refused_shows_nothing(sessio
 
 
 async def test_an_answer_that_is_refused_is_told_and_not_given_again(session_server):
-    session_server.open_questions = [QUESTION]
-    viewer = Viewer(session_server)
-    async with viewer.watching():
-        visit = await session_server.visit()
-        await until(lambda: QUESTION in viewer.told)
+    async with told_a_question(session_server) as (viewer, visit):
         await viewer.client.answer("q1", ALLOW)
         refused = response("q1", {})
         refused["response"] |= {"subtype": "error", "error": "permission denied"}
@@ -140,11 +148,7 @@ async def test_an_answer_that_is_refused_is_told_and_not_given_again(session_ser
 
 
 async def test_a_question_is_told_once_and_its_end_also_when_that_was_missed(session_server):
-    session_server.open_questions = [QUESTION]
-    viewer = Viewer(session_server)
-    async with viewer.watching():
-        visit = await session_server.visit()
-        await until(lambda: QUESTION in viewer.told)
+    async with told_a_question(session_server) as (viewer, visit):
         await visit.say(QUESTION)
         session_server.open_questions = []
         await session_server.drop()
@@ -158,11 +162,7 @@ async def test_a_question_is_told_once_and_its_end_also_when_that_was_missed(ses
 
 
 async def test_an_answer_is_given_again_while_its_question_is_open(session_server):
-    session_server.open_questions = [QUESTION]
-    viewer = Viewer(session_server)
-    async with viewer.watching():
-        visit = await session_server.visit()
-        await until(lambda: QUESTION in viewer.told)
+    async with told_a_question(session_server) as (viewer, visit):
         await viewer.client.answer("q1", ALLOW)
         answer = response("q1", ALLOW)
         await until(lambda: answer in visit.frames)
