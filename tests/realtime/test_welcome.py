@@ -121,7 +121,7 @@ people.create(username="boss", password="{PASSWORD}", role="admin", account="def
 
 
 def read_as_admin(server) -> str:
-    with httpx.Client(base_url=server.url, trust_env=False) as browser:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as browser:
         form = browser.get("/admin/login/")
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)[1]
         data = {
