@@ -89,7 +89,10 @@ async def test_pairings_come_and_go_without_a_reload_and_without_disturbing(
         await expect(shown.row(two).get_by_role("button")).to_have_count(0)
 
         await page.evaluate(HIDE, True)
-        seen = await shown.readings()
+        seen: list[float] = []
+        while (now := await shown.readings()) != seen:  # one may be on its way
+            seen = now
+            await page.evaluate(LONGER_THAN_A_READING_WAITS)
         async with shown.sockets[-1].expect_event("framereceived"):
             three = await asks(third, "frida")
         await page.evaluate(LONGER_THAN_A_READING_WAITS)
@@ -153,7 +156,7 @@ async def test_connections_are_live_a_word_reaches_one_and_a_restart_is_outlived
     house.server.kill()
     await expect(shown.mark).to_have_text("Not live, retrying")
     house.server.start()
-    await expect(shown.mark).to_have_text("Live", timeout=20_000)
+    await expect(shown.mark).to_have_text("Live", timeout=60_000)
     await expect(shown.row("alice")).to_have_count(0)
 
 
