@@ -29,7 +29,7 @@ RUNTIMES = {"node": node, "bun": bun}
 QUICK = {
     "pingMs": 300,
     "proofTimeoutMs": 1000,
-    "openTimeoutMs": 1000,
+    "openTimeoutMs": 5000,
     "minDelayMs": 20,
     "maxDelayMs": 200,
     "reconnectMs": 20,
