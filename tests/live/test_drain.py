@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.live, pytest.mark.own_server]
 
 
 async def test_a_restart_tells_everybody_and_finishes_what_runs(serve, join):
-    server = serve(DRAIN_S="6", database="sqlite")
+    server = serve(DRAIN_S="6", CONNECT_TIMEOUT_S="60", database="sqlite")
     key = key_of("alice")
     clients = [await join(server, token=key) for _ in range(12)]
     waiting = await join(server)

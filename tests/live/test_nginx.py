@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.live, pytest.mark.own_server]
 
 WITHIN_S = 30.0
 SILENCE_S = 61.0  # longer than what nginx waits for by itself
-TRUST = {"TRUSTED_PROXIES": "127.0.0.1", "database": "sqlite"}
+TRUST = {"TRUSTED_PROXIES": "127.0.0.1", "CONNECT_TIMEOUT_S": "60", "database": "sqlite"}
 ALICE = {"Authorization": f"Bearer {key_of('alice')}"}
 PASSWORD = "a-long-and-quiet-afternoon"
 MAKE_BOSS = f"""
