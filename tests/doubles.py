@@ -158,7 +158,7 @@ def a_request(**headers: str) -> Handshake:
     return Handshake(path="/ws", headers={"host": "chat.example", **headers}, address="192.0.2.1")
 
 
-async def until(condition: Any, timeout_s: float = 5.0) -> Any:
+async def until(condition: Any, timeout_s: float = 20.0) -> Any:
     """Wait for `condition()` to be true, looking every few milliseconds; its value."""
     deadline = asyncio.get_running_loop().time() + timeout_s
     while not (value := condition()):

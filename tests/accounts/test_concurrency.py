@@ -28,7 +28,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     start = threading.Barrier(len(calls))
 
     def one(call: Callable[[], Any]) -> Any:
-        start.wait(20)
+        start.wait(60)
         try:
             return call()
         except GatewayError as error:
@@ -37,7 +37,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
             connection.close()
 
     with ThreadPoolExecutor(len(calls)) as pool:
-        return [future.result(50) for future in [pool.submit(one, call) for call in calls]]
+        return [future.result(150) for future in [pool.submit(one, call) for call in calls]]
 
 
 def test_of_fifty_refreshes_of_one_token_exactly_one_wins() -> None:

@@ -38,7 +38,7 @@ from sessions_app.services import chat
 chat.inject(principal=Principal(id="alice"), session_key={key!r}, message={message!r})
 """
 
-expect.set_options(timeout=10_000)  # ms; a busy machine is slow to start things
+expect.set_options(timeout=30_000)  # ms; a busy machine is slow to start things
 
 NewContext = Callable[..., Awaitable[BrowserContext]]
 
@@ -134,7 +134,7 @@ async def new_context(watch: Watch) -> AsyncIterator[NewContext]:
                 viewport={"width": width, "height": height},
                 **options,  # type: ignore[arg-type]
             )
-            context.set_default_timeout(15_000)
+            context.set_default_timeout(40_000)
             context.on("page", watch.page)
             await context.add_init_script(REPORT_VIOLATIONS)
             return context

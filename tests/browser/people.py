@@ -52,7 +52,7 @@ class Visitor:
         await expect(code).to_have_text(CODE)
         return await code.inner_text()
 
-    async def is_in(self, user: str, role: str, *, within_s: float = 10) -> None:
+    async def is_in(self, user: str, role: str, *, within_s: float = 30) -> None:
         state = self.page.locator("#state")
         await expect(state).to_have_text(f"{user} · {role}", timeout=within_s * 1000)
 

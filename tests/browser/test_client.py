@@ -24,7 +24,7 @@ README = Path(__file__).resolve().parents[2] / "clients" / "js" / "README.md"
 SESSION = "agent:default:ws:direct:of-the-client-test"
 ABSENCE_MS = 30_000
 # Delays stay short, so that a test need not wait for a lucky draw; a doubt is settled soon.
-OPTIONS = {"userId": "alice", "maxDelayMs": 1500, "proofTimeoutMs": 1000}
+OPTIONS = {"userId": "alice", "maxDelayMs": 1500, "proofTimeoutMs": 3000}
 
 START = """
 async ({ token, options, session }) => {

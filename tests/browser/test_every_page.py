@@ -90,7 +90,7 @@ def upload(house: House) -> None:
     headers = {"Authorization": f"Bearer {house.key('alice')}"}
     file = {"file": ("dot.png", samples.png())}
     answer = httpx.post(
-        f"{house.url}/v1/media/upload", headers=headers, files=file, trust_env=False
+        f"{house.url}/v1/media/upload", headers=headers, files=file, trust_env=False, timeout=30
     )
     assert answer.status_code < 300, answer.text
 

@@ -26,7 +26,7 @@ async def test_m07_no_script_runs_from_an_upload(house, new_context, watch):
     context = await new_context()
     page = await context.new_page()
     await page.goto(house.url + "/healthz")
-    with httpx.Client(base_url=house.url, headers=headers, trust_env=False) as http:
+    with httpx.Client(base_url=house.url, headers=headers, trust_env=False, timeout=30) as http:
         for name, content in BOTH.items():
             told = http.post("/v1/media/upload", files={"file": (name, content)}).json()
             link = http.post("/v1/files/sign", json={"path": told["path"]}).json()

@@ -24,8 +24,10 @@ Pairing.objects.filter(status="pending").update(expires_at=timezone.now())
 
 async def left_s(page: Page) -> int:
     """What the countdown says, in seconds."""
+    shown = re.compile(r"^Valid for about (\d+):(\d\d)$")
+    await expect(page.get_by_role("timer")).to_have_text(shown)
     said = await page.get_by_role("timer").inner_text()
-    found = re.fullmatch(r"Valid for about (\d+):(\d\d)", said)
+    found = shown.fullmatch(said)
     assert found, said
     return 60 * int(found[1]) + int(found[2])
 

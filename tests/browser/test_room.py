@@ -74,7 +74,7 @@ async def test_a_file_goes_up_with_its_progress_seen_and_is_for_its_owner_alone(
     alice = await Visitor.enter(context, house, "alice")
     name = "<img src=x onerror=alert(1)>.png"
     picture = samples.png(rest=os.urandom(300_000))
-    await throttle(context, alice.page, bytes_per_s=150_000)
+    await throttle(context, alice.page, bytes_per_s=20_000)
     picker = alice.page.locator("#picker")
     await picker.set_input_files({"name": name, "mimeType": "image/png", "buffer": picture})
     bar = alice.page.get_by_role("progressbar", name="Upload of <img")
@@ -82,6 +82,7 @@ async def test_a_file_goes_up_with_its_progress_seen_and_is_for_its_owner_alone(
     assert first < await moved(alice.page, beyond=first) <= 1
     await alice.say("too soon")
     await expect(alice.notice).to_contain_text("still on its way")
+    await throttle(context, alice.page, bytes_per_s=-1)  # that was to be seen
     await expect(alice.attachments).to_have_class(re.compile("ready"))
     await expect(bar).to_be_hidden()
     await expect(alice.messages).to_have_count(0)
@@ -148,7 +149,10 @@ async def test_an_administrator_follows_the_servers_log_and_an_operator_has_none
     await expect(lines).to_have_count(1)
     await root.page.get_by_role("button", name="Pause").click()
     await expect(lines).to_have_count(2)
+    state = root.page.locator("#server-state")
+    await state.evaluate("one => { one.textContent = ''; }")
     await root.page.get_by_label("Level").select_option("error")
+    await expect(state).to_have_text("Listening.")
     await alice.say("a third time")
     await alice.hears(*["hello"] * 2, *["again"] * 2, *["a third time"] * 2)
     await expect(lines).to_have_count(2)

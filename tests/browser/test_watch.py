@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.conftest import House, NewContext, Watch
+from tests.doubles import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.live]
 
@@ -27,5 +28,6 @@ async def test_an_inline_script_does_not_run_and_is_noticed(
     async with page.expect_console_message(lambda line: line.text.startswith("CSP ")):
         await page.evaluate(INLINE_SCRIPT)
     await expect(page).to_have_title("Console · Trunkline")
+    await until(lambda: len(watch.problems) >= 2)
     assert len(watch.problems) == 2  # the browser's own words, and the page's event
     assert watch.unexpected() == []

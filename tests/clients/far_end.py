@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 async def until(condition: Callable[[], Any], what: str = "what was awaited") -> Any:

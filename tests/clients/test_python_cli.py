@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.far_end import EdgeServer, command, until
+from tests.clients.far_end import PATIENCE_S, EdgeServer, command, until
 
 PACKAGE = Path(__file__).resolve().parents[2] / "clients" / "python"
 
@@ -84,7 +84,7 @@ async def test_killed_at_any_moment_it_acts_once_and_says_what_became_of_it(
         async with process(tmp_path, *start, where, "journal") as first:
             visit = await server.visit()
             await visit.say(command("c1", kind))
-            assert await asyncio.wait_for(first.wait(), 10) == -signal.SIGKILL
+            assert await asyncio.wait_for(first.wait(), PATIENCE_S) == -signal.SIGKILL
         server.pongs = True
         async with process(tmp_path, *start, "nowhere", "journal"):
             again = await server.visit(1)
@@ -110,7 +110,7 @@ async def test_the_command_prints_what_happens_and_leaves_in_order_when_told(tmp
             await visit.say(command("c1", "anything", text="💙"))
             await visit.acked(1)
             agent.send_signal(signal.SIGTERM)
-            output, log = await asyncio.wait_for(agent.communicate(), 10)
+            output, log = await asyncio.wait_for(agent.communicate(), PATIENCE_S)
         assert agent.returncode == 0, log
         lines = [json.loads(line) for line in output.decode().splitlines()]
         assert [line["what"] for line in lines] == [
@@ -146,9 +146,12 @@ async def test_a_handler_that_hangs_does_not_hold_up_the_end_of_the_program(tmp_
     async with EdgeServer() as server, process(tmp_path, "-c", STUCK, server.url) as agent:
         visit = await server.visit()
         await visit.say(command("c1"))
-        assert agent.stdout and await asyncio.wait_for(agent.stdout.readline(), 10) == b"begun\n"
+        assert (
+            agent.stdout
+            and await asyncio.wait_for(agent.stdout.readline(), PATIENCE_S) == b"begun\n"
+        )
         agent.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(agent.wait(), 10) == 0
+        assert await asyncio.wait_for(agent.wait(), PATIENCE_S) == 0
         assert visit.socket.close_code == 1000
 
 
@@ -157,7 +160,7 @@ async def test_the_one_that_was_replaced_ends_and_says_why(tmp_path):
         server.close_with = [4009]
         arguments = edge("--url", server.url, "--ledger", "own")
         async with process(tmp_path, *arguments, EDGE_SECRET="s") as agent:
-            _, log = await asyncio.wait_for(agent.communicate(), 10)
+            _, log = await asyncio.wait_for(agent.communicate(), PATIENCE_S)
         assert agent.returncode == 3
         assert log.decode().splitlines()[-1].startswith("edge_1: 4009 as scripted")
 
@@ -176,7 +179,7 @@ async def test_what_is_wrong_is_said_in_one_line(tmp_path, arguments, secret, co
         "no database, and long enough to be taken for the head of one\n" * 9
     )
     async with process(tmp_path, *edge(*arguments), EDGE_SECRET=secret) as agent:
-        _, log = await asyncio.wait_for(agent.communicate(), 10)
+        _, log = await asyncio.wait_for(agent.communicate(), PATIENCE_S)
     assert agent.returncode == 2
     assert log.decode() == f"trunkline_client: {complaint}\n"
 
@@ -186,7 +189,7 @@ async def test_a_secret_that_is_not_there_is_named_and_asked_for_again(tmp_path)
         arguments = edge("--url", server.url, "--secret-file", "secret")
         async with process(tmp_path, *arguments) as agent:
             assert agent.stderr
-            said = await asyncio.wait_for(agent.stderr.readline(), 10)
+            said = await asyncio.wait_for(agent.stderr.readline(), PATIENCE_S)
             told = "ERROR edge_1: there is no secret: [Errno 2] No such file or directory: 'secret'"
             assert said.decode().strip().endswith(told)
             (tmp_path / "secret").write_text("late")
@@ -198,7 +201,7 @@ async def test_a_secret_that_is_not_there_is_named_and_asked_for_again(tmp_path)
 async def test_the_example_says_how_it_is_used(tmp_path, arguments):
     example = str(PACKAGE / "examples" / "edge_agent.py")
     async with process(tmp_path, example, *arguments, EDGE_SECRET="") as agent:
-        _, log = await asyncio.wait_for(agent.communicate(), 10)
+        _, log = await asyncio.wait_for(agent.communicate(), PATIENCE_S)
     assert agent.returncode == 1
     assert b"EDGE_SECRET=\xe2\x80\xa6 python examples/edge_agent.py ws://" in log
 
@@ -217,6 +220,6 @@ async def test_the_example_sends_at_the_time_and_says_so_twice(tmp_path):
             await visit.say(command("c2", "send_message_now", text="no thread"))
             assert (await visit.acked(3))[2]["error"].startswith("Missing required fields")
             agent.send_signal(signal.SIGINT)
-            output, log = await asyncio.wait_for(agent.communicate(), 10)
+            output, log = await asyncio.wait_for(agent.communicate(), PATIENCE_S)
         assert agent.returncode == 0, log
         assert output.decode() == "to iMessage;-;+1: hey! 💙\n"

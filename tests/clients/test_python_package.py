@@ -16,7 +16,7 @@ import pytest
 import websockets
 
 import trunkline_client
-from tests.clients.far_end import EdgeServer, command
+from tests.clients.far_end import PATIENCE_S, EdgeServer, command
 
 PACKAGE = Path(__file__).resolve().parents[2] / "clients" / "python"
 PROJECT = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
@@ -33,7 +33,7 @@ def run(*command: str | Path, cwd: Path = PACKAGE, **environment: str) -> str:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -87,7 +87,7 @@ async def test_what_the_protocols_page_says_by_hand_acts_once_and_acknowledges_t
         assert await visit.acked(2) == [{"command_id": "c1", "status": "completed"}] * 2
         assert {"type": "ping"} in visit.frames
         await visit.socket.close()
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, PATIENCE_S)
     assert capsys.readouterr().out == "note {'text': 'hello'}\n"
 
 
@@ -108,4 +108,4 @@ async def test_what_the_readme_says_without_the_package_runs(number, spelling, m
         await visit.say(command("c1"))
         assert await visit.acked(1) == [{"command_id": "c1", "status": "completed"}]
         await visit.socket.close()
-        await asyncio.wait_for(listening, 5)
+        await asyncio.wait_for(listening, PATIENCE_S)

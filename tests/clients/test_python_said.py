@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.clients.far_end import response, until
+from tests.clients.far_end import PATIENCE_S, response, until
 from tests.clients.watching import Viewer, asked
 from trunkline_client import QueueFull, Refused
 
@@ -40,7 +40,7 @@ async def test_what_is_said_is_said_again_until_it_is_stored(session_server):
         assert asked(first) == asked(second)
         assert asked(second)[0]["message"] == {"role": "user", "content": "hello"}
         await second.say({"type": "user", "uuid": "u1"})
-        await asyncio.wait_for(saying, 5)
+        await asyncio.wait_for(saying, PATIENCE_S)
         await session_server.drop()
         third = await session_server.visit(2)
         await viewer.connected(3)
@@ -74,7 +74,7 @@ async def test_a_request_has_its_answer_and_an_unanswered_one_is_asked_again(ses
         bad = asyncio.create_task(viewer.client.send_control_request("foo"))
         one, two = await until(lambda: len(asked(visit)) == 2 and asked(visit))
         await visit.say(response(one["request_id"], {"theme": "dark"}))
-        assert await asyncio.wait_for(good, 5) == {"theme": "dark"}
+        assert await asyncio.wait_for(good, PATIENCE_S) == {"theme": "dark"}
         await session_server.drop()
         again = await session_server.visit(1)
         assert await until(lambda: asked(again)) == [two]
@@ -82,7 +82,7 @@ async def test_a_request_has_its_answer_and_an_unanswered_one_is_asked_again(ses
         refused["response"] |= {"subtype": "error", "error": "no"}
         await again.say(refused)
         with pytest.raises(Refused, match="no"):
-            await asyncio.wait_for(bad, 5)
+            await asyncio.wait_for(bad, PATIENCE_S)
 
 
 async def test_what_is_said_twice_with_one_id_is_said_once_and_both_hear_that_it_is_stored(
@@ -99,7 +99,7 @@ async def test_what_is_said_twice_with_one_id_is_said_once_and_both_hear_that_it
         await until(lambda: asked(visit))
         first.cancel()
         await visit.say({"type": "user", "uuid": "u1"})
-        await asyncio.wait_for(asyncio.gather(second, third), 5)
+        await asyncio.wait_for(asyncio.gather(second, third), PATIENCE_S)
         assert (len(asked(visit)), viewer.client.queued) == (1, 0)
 
 
@@ -112,7 +112,7 @@ async def test_a_second_answer_to_a_request_changes_nothing(session_server):
         (one,) = await until(lambda: asked(visit))
         twice = [response(one["request_id"], {"theme": theme}) for theme in ("dark", "light")]
         await visit.say(*twice)
-        assert await asyncio.wait_for(asking, 5) == {"theme": "dark"}
+        assert await asyncio.wait_for(asking, PATIENCE_S) == {"theme": "dark"}
 
 
 async def test_a_look_at_the_open_questions_that_is_refused_shows_nothing(session_server):

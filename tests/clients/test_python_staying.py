@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.clients.desk import NOON, Desk
-from tests.clients.far_end import EdgeServer, command, until
+from tests.clients.far_end import PATIENCE_S, EdgeServer, command, until
 from trunkline_client import Ledger, Replaced, Timing
 
 
@@ -91,7 +91,7 @@ async def test_a_newer_connection_ends_it(server, tmp_path):
         visit = await server.visit()
         await visit.socket.close(4009, "replaced by a newer connection")
         with pytest.raises(Replaced, match="edge_1: 4009 replaced by a newer connection"):
-            await asyncio.wait_for(asyncio.shield(task), 5)
+            await asyncio.wait_for(asyncio.shield(task), PATIENCE_S)
         assert server.attempts == 1
 
 
@@ -120,7 +120,7 @@ async def test_it_leaves_in_order(server, tmp_path):
         await until(lambda: len(visit.texts) >= before + 3)  # it stays while something acts
         assert not [frame for frame in visit.frames if frame["type"] == "status"]
         desk.gate.set()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, PATIENCE_S)
         await visit.socket.wait_closed()
         (status,) = [frame["data"] for frame in visit.frames if frame["type"] == "status"]
         assert status == {"scheduled_messages": 1, "uptime_seconds": 0, "memory_usage_mb": 45}
@@ -145,7 +145,7 @@ async def test_a_disk_that_fails_ends_it_before_it_acts(server, tmp_path, monkey
     monkeypatch.setattr(Ledger, "record", full)
     await visit.say(command("c1"))
     with pytest.raises(OSError, match="disk"):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, PATIENCE_S)
     assert not desk.acted and not visit.acks
 
 
@@ -194,7 +194,7 @@ async def test_a_handler_that_hangs_is_waited_for_as_long_as_was_said(server, tm
         await visit.say(command("h", "hang"))
         await until(lambda: desk.acted)
         desk.agent.stop()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, PATIENCE_S)
         assert visit.acks == []
         assert [f for f in visit.frames if f["type"] == "status"], "and it still says good-bye"
     free.set()
@@ -234,7 +234,7 @@ async def test_a_status_that_fails_is_sent_without_and_holds_up_nothing(
         await visit.say(command("c1"))
         await visit.acked(1)
         desk.agent.stop()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, PATIENCE_S)
         await visit.socket.wait_closed()
         (status,) = [frame["data"] for frame in visit.frames if frame["type"] == "status"]
         assert status == {"scheduled_messages": 0, "uptime_seconds": 0}

@@ -336,22 +336,22 @@ async def test_after_a_restart_it_is_back_at_once_and_refusals_slow_it_down(topi
 
 async def test_a_dead_line_is_given_up_and_one_on_which_anything_comes_is_not(topic_server):
     topic_server.pongs = False
-    quick = Timing(pong_within_s=0.1, first_delay_s=0.01, jitter=0)
+    quick = Timing(pong_within_s=1, first_delay_s=0.01, jitter=0)
     async with topics(topic_server, timing=quick) as client:
         visit = await topic_server.visit()
         await client.subscribe("t")
         await said_to(visit, 1)
         began = time.monotonic()
-        while time.monotonic() < began + 0.4:
+        while time.monotonic() < began + 2.2:
             await visit.say(said("t", "part of a long replay"))
             await data(client, 1)
         assert len(topic_server.visits) == 1
         (lost,) = await hear(client, 1, Lost)
-        assert lost.loss.reason == "no pong within 0.1 s"
+        assert lost.loss.reason == "no pong within 1 s"
 
 
 async def test_a_slow_reader_holds_up_the_connection_and_loses_nothing(topic_server):
-    quick = Timing(pong_within_s=0.05, ping_every_s=0.05, first_delay_s=0.01, jitter=0)
+    quick = Timing(pong_within_s=0.5, ping_every_s=0.05, first_delay_s=0.01, jitter=0)
     async with topics(topic_server, timing=quick, inbox_max=2) as client:
         await client.subscribe("t")
         visit = await topic_server.visit()
@@ -359,7 +359,7 @@ async def test_a_slow_reader_holds_up_the_connection_and_loses_nothing(topic_ser
         await said_to(visit, 1)
         await visit.say(*[said("t", number) for number in range(10)])
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(visit.socket.wait_closed(), 0.2)
+            await asyncio.wait_for(visit.socket.wait_closed(), 1.2)
         assert await data(client, 10) == list(range(10))
         assert len(topic_server.visits) == 1
 

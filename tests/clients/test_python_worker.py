@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.clients.far_end import response, until
+from tests.clients.far_end import PATIENCE_S, response, until
 from trunkline_client import Replaced, SessionWorker, Timing, Turn, Unsupported
 
-QUICK = Timing(ping_every_s=0.05, pong_within_s=0.3, first_delay_s=0.01, jitter=0)
+QUICK = Timing(ping_every_s=0.05, pong_within_s=30.0, first_delay_s=0.01, jitter=0)
 ALLOW = {"behavior": "allow", "updatedInput": {}}
 
 
@@ -65,7 +65,7 @@ class Bench:
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError, Replaced):
-                await asyncio.wait_for(task, 5)
+                await asyncio.wait_for(task, PATIENCE_S)
 
 
 def user(text: Any, uuid: str) -> dict:
@@ -108,7 +108,7 @@ async def test_turns_come_one_after_another_and_a_message_is_heard_once(session_
     async with bench.at_work():
         visit = await session_server.visit()
         await visit.say(user("wait", "u1"), user("wait", "u1"), user("more", "u2"))
-        await asyncio.wait_for(bench.begun.wait(), 5)
+        await asyncio.wait_for(bench.begun.wait(), PATIENCE_S)
         bench.gate.set()
         (result,) = await said(visit, "result")
         assert (result["result"], result["after_id"]) == ("more", "u2")
@@ -248,5 +248,5 @@ async def test_a_newer_worker_ends_it(session_server):
         visit = await session_server.visit()
         await visit.socket.close(4009, "replaced by a newer connection")
         with pytest.raises(Replaced):
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, PATIENCE_S)
     assert session_server.attempts == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from typing import Any
@@ -51,6 +52,12 @@ class Client(Line):
     async def run_event(self, run_id: str, kind: str, within_s: float = PATIENCE_S) -> None:
         """Wait for an `agent` event of one run."""
         await self.frame(lambda _: kind in self.run_events(run_id), within_s)
+
+    async def guess_on(self) -> None:
+        """Guess tokens until this address has to wait: one more is allowed every six seconds."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (await self.refused("connect", token="guess")).get("retryAfterMs", 0) < 3000:
+                continue
 
     def run_events(self, run_id: str) -> list[str]:
         return [

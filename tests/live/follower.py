@@ -17,7 +17,7 @@ from tests.live.member import url_of
 from tests.services import Serve
 from tests.services.people import key_of
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 Said = tuple[str, int]  # who has said it, and their how manieth it is
 
@@ -177,7 +177,7 @@ def holes(got: Iterable[Said | Gap], who: str) -> list[tuple[int, int]]:
     return [(before + 1, after - 1) for before, after in pairs if after > before + 1]
 
 
-async def eventually(condition: Callable[[], bool], what: str, within_s: float = 20.0) -> None:
+async def eventually(condition: Callable[[], bool], what: str, within_s: float = 40.0) -> None:
     deadline = asyncio.get_running_loop().time() + within_s
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, what

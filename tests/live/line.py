@@ -10,7 +10,8 @@ from typing import Any, Self
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
+SOON_S = 10.0  # what takes less than two seconds, on a busy machine
 
 Frame = dict[str, Any]
 

@@ -10,6 +10,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.live.client import Client
+from tests.live.line import SOON_S
 from tests.services.people import key_of
 
 pytestmark = [pytest.mark.live, pytest.mark.own_server]
@@ -44,7 +45,9 @@ def log_in(server):
     with ExitStack() as stack:
 
         def go(name: str = "", *, key: str = "") -> httpx.Client:
-            browser = stack.enter_context(httpx.Client(base_url=server.url, trust_env=False))
+            browser = stack.enter_context(
+                httpx.Client(base_url=server.url, trust_env=False, timeout=30)
+            )
             if name:
                 post(browser, "/admin/login/", username=name, password=PASSWORD, next="/admin/")
             else:
@@ -122,12 +125,12 @@ async def test_each_tenants_page_is_told_of_its_own_changes_only(server, log_in,
         page.frames.clear()
         browser = await join(server)
         pending = await browser.ask("connect", user_id="alice")
-        await page.frame(lambda frame: frame == PAIRINGS, within_s=1)
+        await page.frame(lambda frame: frame == PAIRINGS, within_s=SOON_S)
         alice = await join(server, token=key_of("alice"))
-        await page.frame(lambda frame: frame == CONNECTIONS, within_s=1)
+        await page.frame(lambda frame: frame == CONNECTIONS, within_s=SOON_S)
         page.frames.clear()
         await alice.socket.close()
-        await page.frame(lambda frame: frame == CONNECTIONS, within_s=1)
+        await page.frame(lambda frame: frame == CONNECTIONS, within_s=SOON_S)
         server.run("deny_pairing", pending["pairing_code"])
         await page.frame(lambda frame: frame == PAIRINGS)
         # What is said to `other` comes after all of that, and alone.
@@ -143,7 +146,7 @@ async def test_a_log_out_closes_the_pages_of_that_session_at_once(server, log_in
         for one in (page, other):
             await one.frame(lambda frame: frame == HELLO)
         assert post(here, "/admin/logout/").status_code == 200
-        assert await page.closed(within_s=2) == (4003, "access was revoked")
+        assert await page.closed(within_s=SOON_S) == (4003, "access was revoked")
         await (await other.socket.ping())
         assert other.socket.close_code is None
 
@@ -152,7 +155,7 @@ async def test_a_deactivated_administrators_pages_close(server, log_in):
     async with page_of(server, log_in("leaver")) as page:
         await page.frame(lambda frame: frame == HELLO)
         server.run("shell", "--no-imports", "-c", DEACTIVATE)
-        assert (await page.closed(within_s=2))[0] == 4003
+        assert (await page.closed(within_s=SOON_S))[0] == 4003
 
 
 DEACTIVATE = """
@@ -168,7 +171,7 @@ async def test_a_page_closes_when_its_session_expires(server, log_in):
     server.run("shell", "--no-imports", "-c", shorten)
     async with page_of(server, boss) as page:
         await page.frame(lambda frame: frame == HELLO)
-        assert await page.closed(within_s=12) == (4003, "credentials have expired")
+        assert await page.closed() == (4003, "credentials have expired")
     assert await status_of(page_of(server, boss)) == 403
 
 
@@ -184,7 +187,9 @@ assert Session.objects.filter(pk={key!r}).update(expire_date=ends)
 async def test_a_message_reaches_the_connection_and_a_disconnect_ends_it(server, join):
     alice, bob = await join(server, token=key_of("alice")), await join(server, token=key_of("bob"))
     headers = {"Authorization": f"Bearer {key_of('root')}"}
-    async with httpx.AsyncClient(base_url=server.url, headers=headers, trust_env=False) as http:
+    async with httpx.AsyncClient(
+        base_url=server.url, headers=headers, trust_env=False, timeout=30
+    ) as http:
         rows = (await http.get("/api/connections/")).json()["results"]
         at = next(f"/api/connections/{row['id']}" for row in rows if row["user"] == "alice")
         answer = await http.post(f"{at}/message/", json={"text": "back in five minutes"})
@@ -192,6 +197,6 @@ async def test_a_message_reaches_the_connection_and_a_disconnect_ends_it(server,
         notice = await alice.event("notice")
         assert notice == {"text": "back in five minutes", "by": "root"}
         assert (await http.post(f"{at}/disconnect/")).status_code == 202
-        assert (await alice.closed(within_s=2))[0] == 4003
+        assert (await alice.closed(within_s=SOON_S))[0] == 4003
     assert await bob.ask("status")
     assert not [frame for frame in bob.frames if frame.get("event") == "notice"]

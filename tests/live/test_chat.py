@@ -58,7 +58,7 @@ async def test_a_run_outlives_its_socket(server, join):
     run = (await alice.event("agent", "run.started"))["runId"]
     await alice.socket.close()
     again = await join(server, token=server.token, user_id="alice")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await again.ask("chat.session.status", sessionKey="s"))["isRunning"]:
             await asyncio.sleep(0.05)
     messages = (await again.ask("chat.history", sessionKey="s"))["messages"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from tests.doubles import until
 from tests.live.client import Client
 from tests.services.people import key_of
 
@@ -89,9 +90,9 @@ async def test_a_wrong_token_is_told_and_may_be_corrected(serve, join):
 async def test_guessing_is_slowed_down_on_loopback_too(serve, join):
     server = serve(database="sqlite")
     guesser = await join(server)
-    codes = [(await guesser.refused("connect", token=f"guess-{n}"))["code"] for n in range(25)]
-    assert set(codes[:20]) == {"UNAUTHORIZED"}
-    assert set(codes[21:]) == {"RESOURCE_EXHAUSTED"}
+    codes = [(await guesser.refused("connect", token=f"guess-{n}"))["code"] for n in range(20)]
+    assert set(codes) == {"UNAUTHORIZED"}
+    await guesser.guess_on()
     assert (await guesser.refused("connect", token=server.token))["retryAfterMs"] > 0
     assert (await guesser.ask("connect", user_id="alice"))["status"] == "pending_pairing"
 
@@ -112,7 +113,7 @@ async def test_the_rate_limit_drops_in_silence_or_answers(serve, join):
     await pong
     answered = [f["id"] for f in client.frames if f["type"] == "res"]
     assert answered[-2:] == numbers[:2], "burst 2 as alice, and pings are free"
-    assert "security.rate_limited" in quiet.log()
+    await until(lambda: "security.rate_limited" in quiet.log())
     loud = serve(RATE_LIMIT_RPM="1", RATE_LIMIT_BURST="1", RATE_LIMIT_REPLY="error")
     client = await join(loud, token=loud.token, user_id="alice")
     await client.ask("health")

@@ -7,13 +7,14 @@ import time
 
 import pytest
 
+from tests.live.line import SOON_S
 from tests.services.people import key_of
 
 pytestmark = [pytest.mark.live, pytest.mark.own_server]
 
 
 async def test_a_restart_tells_everybody_and_finishes_what_runs(serve, join):
-    server = serve(DRAIN_S="3", database="sqlite")
+    server = serve(DRAIN_S="6", CONNECT_TIMEOUT_S="60", database="sqlite")
     key = key_of("alice")
     clients = [await join(server, token=key) for _ in range(12)]
     waiting = await join(server)
@@ -31,7 +32,7 @@ async def test_a_restart_tells_everybody_and_finishes_what_runs(serve, join):
     closes = await asyncio.gather(*[end_of(client) for client in [*clients, waiting]])
     assert set(closes) == {(1012, "server restarting")}
     assert max(ended) - min(ended) > 0.5, "not all at once"
-    assert max(ended) < 4
+    assert max(ended) < 6 + SOON_S
     for client in clients:
         assert (await client.event("shutdown"))["reason"] == "server restarting"
     assert await stopped == 0

@@ -17,6 +17,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from tests.live.line import PATIENCE_S, SOON_S
 from tests.services import Serve
 from tests.services.people import key_of
 
@@ -42,7 +43,7 @@ async def dial() -> AsyncIterator[Dial]:
                 f"{base}/edge/ws{query}",
                 additional_headers=headers,
                 proxy=None,
-                open_timeout=10,
+                open_timeout=PATIENCE_S,
                 close_timeout=2,
             )
             return await stack.enter_async_context(socket)
@@ -50,14 +51,14 @@ async def dial() -> AsyncIterator[Dial]:
         yield go
 
 
-async def closed(socket: ClientConnection, within_s: float = 5.0) -> tuple[int, str]:
+async def closed(socket: ClientConnection, within_s: float = PATIENCE_S) -> tuple[int, str]:
     await asyncio.wait_for(socket.wait_closed(), within_s)
     return socket.close_code or 0, socket.close_reason or ""
 
 
 async def lives(socket: ClientConnection) -> bool:
     await socket.send('{"type":"ping"}')
-    return await asyncio.wait_for(socket.recv(), 5) == '{"type":"pong"}'
+    return await asyncio.wait_for(socket.recv(), PATIENCE_S) == '{"type":"pong"}'
 
 
 def secret_of(server: Serve) -> str:
@@ -120,14 +121,23 @@ async def test_a_misconfigured_agent_is_refused_before_it_opens(serve, dial):
     server = serve()
     for bearer in [None, "wrong"] * 5:
         assert (await closed(await dial(server, bearer)))[0] in {4001, 1008}
-    for bearer in (None, "wrong", secret_of(server)):
-        with pytest.raises(InvalidStatus) as refused:
+
+    async def wait_s(bearer: str | None) -> int:
+        """How long this one is to wait; 0: it was looked at."""
+        try:
             await dial(server, bearer)
-        response = refused.value.response
-        assert response.status_code == 429
-        assert 1 <= int(response.headers["Retry-After"]) <= 7
-        assert json.loads(response.body)["error"]["message"] == "too many failed attempts"
-    async with httpx.AsyncClient(base_url=server.url) as http:
+        except InvalidStatus as refused:
+            assert refused.response.status_code == 429
+            error = json.loads(refused.response.body)["error"]
+            assert error["message"] == "too many failed attempts"
+            return int(refused.response.headers["Retry-After"])
+        return 0
+
+    for bearer in (None, "wrong", secret_of(server)):
+        while await wait_s("wrong") < 4:  # one more is allowed every six seconds
+            continue
+        assert 1 <= await wait_s(bearer) <= 7
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         headers = {"Authorization": f"Bearer {secret_of(server)}"}
         for agent_id, status in [(EDGE_1, 429), ("edge_2", 200)]:
             body = {"edge_agent_id": agent_id}
@@ -142,7 +152,7 @@ async def test_a_secret_of_its_own_its_overlap_and_its_end(serve, dial):
     shared = await dial(server, secret_of(server))
     assert await lives(shared)
     first = rotated(server)
-    assert await closed(shared, within_s=2) == (1008, "access was revoked")
+    assert await closed(shared, within_s=SOON_S) == (1008, "access was revoked")
     assert (await closed(await dial(server, secret_of(server))))[0] == 1008
     older = await dial(server, first)
     assert await lives(older)
@@ -151,16 +161,16 @@ async def test_a_secret_of_its_own_its_overlap_and_its_end(serve, dial):
     newer = await dial(server, second)
     assert await lives(newer)
     assert await closed(older) == (4009, "replaced by a newer connection")
-    rotated(server, "--overlap", "5s")
+    rotated(server, "--overlap", "10s")
     assert (await closed(await dial(server, first)))[0] == 1008
     assert await lives(newer), "it came in before the overlap began"
     last = await dial(server, second)
     assert await closed(newer) == (4009, "replaced by a newer connection")
-    assert await closed(last, within_s=10) == (1008, "credentials have expired")
+    assert await closed(last, within_s=40) == (1008, "credentials have expired")
     assert await lives(bystander)
-    short = await dial(server, token(server, "edge_3", age_s=86_400 - 4), "edge_3")
+    short = await dial(server, token(server, "edge_3", age_s=86_400 - 9), "edge_3")
     assert await lives(short)
-    assert await closed(short, within_s=10) == (1008, "credentials have expired")
+    assert await closed(short, within_s=40) == (1008, "credentials have expired")
     assert first not in server.log() and second not in server.log()
 
 
@@ -171,8 +181,8 @@ async def test_who_came_in_before_an_overlap_is_closed_when_it_is_over(serve, di
     told = json.loads(server.run("rotate_agent_secret", EDGE_1, "--overlap", "10s", "--json"))
     over = dt.datetime.fromisoformat(told["previous_until"]).timestamp()
     assert await lives(shared)
-    assert await closed(shared, within_s=15) == (1008, "credentials have expired")
-    assert 0 <= time.time() - over < 2
+    assert await closed(shared, within_s=40) == (1008, "credentials have expired")
+    assert 0 <= time.time() - over < SOON_S
     assert await lives(bystander)
 
 
@@ -191,7 +201,7 @@ async def test_an_agent_shut_out_is_gone_at_once_and_a_restart_says_come_back(se
         "who = replace(journal.command_line(), account='default')\n"
         f"agent_secrets.let_in(principal=who, agent_id='{EDGE_1}', active=False)",
     )
-    assert await closed(out, within_s=2) == (1008, "access was revoked")
+    assert await closed(out, within_s=SOON_S) == (1008, "access was revoked")
     assert (await closed(await dial(server, secret_of(server))))[0] == 1008
     ended = asyncio.create_task(asyncio.to_thread(server.terminate))
     assert await closed(stays) == (1012, "server restarting")
@@ -204,11 +214,11 @@ async def test_a_command_by_rest_reaches_the_socket_or_the_http_fallback(serve, 
     headers = {"Authorization": f"Bearer {key_of('alice')}"}
     edge = {"Authorization": f"Bearer {token(server)}"}
     asked = {"agent_id": EDGE_1, "command_type": "set_rule", "payload": {"text": "hey 💙"}}
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         made = await http.post("/api/edge/commands/", json=asked, headers=headers)
         assert made.status_code == 201
         pk = made.json()["command_id"]
-        frame = json.loads(await asyncio.wait_for(agent.recv(), 5))
+        frame = json.loads(await asyncio.wait_for(agent.recv(), PATIENCE_S))
         assert frame["data"] == frame["payload"]
         assert (frame["type"], frame["data"]["command_id"]) == ("command", pk)
         # While the socket is there, asking over HTTP gives nothing twice.

@@ -49,7 +49,7 @@ async def test_each_administrator_follows_the_own_account(server, join):
     again = await join(server, token=key_of("carol"))
     await line(carol, "connected", user="carol")
     # A line that names no account is for the master scope alone.
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=30) as http:
         await http.get(f"{server.url}/no-such-page?token=s3cret")
     missing = await line(root, "Not Found: /no-such-page")
     assert missing["level"] == "warning"
@@ -92,7 +92,7 @@ async def test_the_lines_of_the_other_processes_come_too(serve, join):
     root, carol = await join(here, token=key_of("root")), await join(here, token=key_of("carol"))
     for client in (root, carol):
         await client.ask("logs.tail", action="start")
-    async with asyncio.timeout(10):  # the wish is on its way
+    async with asyncio.timeout(30):  # the wish is on its way
         while not lines(root, "run.ended"):
             alice = await join(there, token=key_of("alice"))
             await alice.ask("chat.send", message="hi", sessionKey="s")

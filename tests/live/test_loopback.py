@@ -32,23 +32,23 @@ async def test_s04_guessing_is_slowed_down_whatever_socket_it_comes_by(serve, jo
     guessers = [await join(server) for _ in range(5)]
     told = [
         await guesser.refused("connect", token=f"guess-{turn}", user_id="alice")
-        for turn in range(8)
+        for turn in range(4)
         for guesser in guessers
     ]
-    codes = [refusal["code"] for refusal in told]
-    assert set(codes[:20]) == {"UNAUTHORIZED"}
-    assert set(codes[21:]) == {"RESOURCE_EXHAUSTED"}
+    assert {refusal["code"] for refusal in told} == {"UNAUTHORIZED"}
+    for guesser in guessers:
+        await guesser.guess_on()
     # The right one, guessed at last, is not heard either; a paired browser would be.
-    late = await join(server)
-    assert (await late.refused("connect", token=server.token))["code"] == "RESOURCE_EXHAUSTED"
     by_header = {"additional_headers": {"Authorization": f"Bearer {server.token}"}}
-    another = await join(server, options=by_header)
-    assert (await another.refused("connect"))["code"] == "RESOURCE_EXHAUSTED"
+    for options, given in [({}, {"token": server.token}), (by_header, {})]:
+        await guessers[0].guess_on()
+        late = await join(server, options=options)
+        assert (await late.refused("connect", **given))["code"] == "RESOURCE_EXHAUSTED"
 
 
 async def test_s04_passwords_are_not_guessed_from_loopback(server):
     server.run("create_user", "dave", "--password", "a-long-pass-phrase", "--json")
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
 
         async def log_in(password):
             body = {"username": "dave", "password": password}
@@ -87,7 +87,7 @@ async def test_s05_nothing_from_loopback_is_approved_by_itself(server, join):
 
 
 async def test_s05_what_loopback_asks_without_credentials_is_refused(server):
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         for path in ("/api/pairings/", "/api/connections/", "/api/auth/keys/"):
             for claim in ({}, {"X-Forwarded-For": "127.0.0.1"}, {"X-GoClaw-User-Id": "system"}):
                 assert (await http.get(path, headers=claim)).status_code == 401, path
@@ -117,6 +117,6 @@ async def test_s06_a_name_that_was_bent_to_loopback_is_not_served(server):
         ):
             pass
     assert refused.value.response.status_code == 400
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         for path in ("/", "/admin/login/", "/api/auth/keys/"):
             assert (await http.get(path, headers=headers)).status_code == 400, path

@@ -25,9 +25,9 @@ from tests.services.people import key_of
 
 pytestmark = [pytest.mark.live, pytest.mark.own_server]
 
-WITHIN_S = 10.0
+WITHIN_S = 30.0
 SILENCE_S = 61.0  # longer than what nginx waits for by itself
-TRUST = {"TRUSTED_PROXIES": "127.0.0.1", "database": "sqlite"}
+TRUST = {"TRUSTED_PROXIES": "127.0.0.1", "CONNECT_TIMEOUT_S": "60", "database": "sqlite"}
 ALICE = {"Authorization": f"Bearer {key_of('alice')}"}
 PASSWORD = "a-long-and-quiet-afternoon"
 MAKE_BOSS = f"""
@@ -247,7 +247,7 @@ async def test_every_close_keeps_its_code_and_its_reason(serve, nginx, dial):
     newer = await dial(proxy, f"{session}/worker", **works)
     assert await older.closed() == (4009, "replaced by a newer connection")
     assert await newer.ask(ALIVE) == ALIVE
-    short = await dial(proxy, f"/nexus/ws?token={token_of(server, exp=int(time.time()) + 2)}")
+    short = await dial(proxy, f"/nexus/ws?token={token_of(server, exp=int(time.time()) + 7)}")
     assert await short.closed() == (4003, "credentials have expired")
     for path, most in [
         (f"{session}/subscribe", 1024 * 1024),
@@ -300,8 +300,10 @@ async def test_the_gateway_sees_its_peers_own_addresses(serve, nginx, dial):
         assert row["address"] == "127.0.0.2"
     wrong = group_path("g", "c", api_key="guess")
     with browser(proxy, "127.0.0.3") as guesser, browser(proxy, "127.0.0.4") as neighbour:
-        for _ in range(22):
+        for _ in range(60):  # slowly, one more is allowed every six seconds
             answer = guesser.get(wrong, headers={**HANDSHAKE, **forged})
+            if answer.status_code == 429:
+                break
         assert answer.status_code == 429
         assert int(answer.headers["Retry-After"]) >= 1
         assert neighbour.get(wrong, headers=HANDSHAKE).status_code == 403
@@ -362,5 +364,5 @@ async def test_no_token_is_in_a_log_whatever_becomes_of_the_request(serve, nginx
         f"GET {session}/subscribe 101",
         f"GET {session}/subscribe 503",
     ):
-        await until(lambda line=line: line in proxy.said(), 10)  # it logs after it has answered
+        await until(lambda line=line: line in proxy.said())  # it logs after it has answered
     assert token not in proxy.said() and key not in proxy.said()

@@ -43,7 +43,7 @@ def server(request, house, serve_for_module):
 
 
 def cookie_of(house, name):
-    with httpx.Client(base_url=house.url) as http:
+    with httpx.Client(base_url=house.url, timeout=30) as http:
         http.get("/admin/login/")
         form = {"username": name, "password": PASSWORD, "next": "/healthz"}
         form["csrfmiddlewaretoken"] = http.cookies["csrftoken"]
@@ -71,7 +71,7 @@ async def knock(server, path, *headers):
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        answer = await asyncio.wait_for(reader.readline(), 10)
+        answer = await asyncio.wait_for(reader.readline(), 30)
         return int(answer.split()[1])
     finally:
         writer.close()

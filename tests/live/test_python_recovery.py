@@ -28,7 +28,7 @@ from trunkline_client import (
 
 pytestmark = [pytest.mark.live, pytest.mark.own_server]
 
-WITHIN_S = 20.0
+WITHIN_S = 30.0
 QUICK = Timing(first_delay_s=0.02, longest_delay_s=0.2)
 CUTS, OF_EACH = 5, 40
 

@@ -123,13 +123,13 @@ async def missed_and_had(here, there):
     """Followers go, everybody speaks, they come back `there` and know all of it, in order."""
     topic, group = TopicFollower(token_of(here, "f")), GroupFollower("alice", "f")
     for follower in (topic, group):
-        await follower.stay(here, lambda one=follower: one.began, 10)
+        await follower.stay(here, lambda one=follower: one.began, 30)
     places = [follower.at for follower in (topic, group)]
     async with Publisher(here) as publisher:
         await publisher.say(40)
         here.run("publish", "big", '{"who": "server", "n": 0}')
         async with httpx.AsyncClient(
-            base_url=there.url, headers={"Authorization": f"Bearer {key_of('alice')}"}
+            base_url=there.url, headers={"Authorization": f"Bearer {key_of('alice')}"}, timeout=30
         ) as http:
             for number in range(3):
                 said = {"who": "server", "n": number}
@@ -141,7 +141,7 @@ async def missed_and_had(here, there):
             await follower.stay(
                 there,
                 lambda one=follower: one.newest("server") == 2 and one.newest("peer") == 44,
-                15,
+                30,
             )
     for follower, (epoch, offset) in zip((topic, group), places, strict=True):
         assert not faults(follower.got)
@@ -170,12 +170,12 @@ async def test_without_redis_one_process_remembers_too(serve):
 async def test_what_is_said_while_no_process_is_up_is_missed_by_nobody_who_comes_back(serve):
     server = serve(database="postgres")
     follower = TopicFollower(token_of(server, "f"))
-    await follower.stay(server, lambda: follower.began, 10)
+    await follower.stay(server, lambda: follower.began, 30)
     server.kill()
     for number in range(3):
         server.run("publish", "big", json.dumps({"who": "server", "n": number}))
     server.start()
-    await follower.stay(server, lambda: follower.newest("server") == 2, 15)
+    await follower.stay(server, lambda: follower.newest("server") == 2, 30)
     assert follower.got == [("server", number) for number in range(3)]
     assert [answer["recovered"] for answer in follower.answers] == [True, True]
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.doubles import until
+from tests.live.line import SOON_S
 from tests.services.people import key_of
 
 pytestmark = [pytest.mark.live, pytest.mark.postgres, pytest.mark.redis]
@@ -22,10 +23,11 @@ async def test_redis_killed_and_restarted_under_open_sockets(serve, join, redis_
     assert answer["content"] == "without redis"
     assert laptop.run_events(answer["runId"])[-1] == "run.completed"
     # The other process hears of what was committed, by itself.
-    await phone.run_event(answer["runId"], "run.completed", within_s=2)
+    await phone.run_event(answer["runId"], "run.completed", within_s=SOON_S)
+    before = here.log().count("bus.up")
     redis_service.restart()
     await phone.event("resync")
-    await until(lambda: here.log().count("bus.up") == 2)
+    await until(lambda: here.log().count("bus.up") > before)
     answer = await laptop.ask("chat.send", message="with redis", sessionKey="s", stream=True)
     await phone.run_event(answer["runId"], "run.completed")
     assert "chunk" in phone.run_events(answer["runId"]), "the live way is back"
@@ -41,7 +43,7 @@ async def test_a_frozen_redis_holds_nobody_up(serve, join, redis_service):
     answer = await alice.ask("chat.send", message="still here", sessionKey="s", stream=True)
     newcomer = await join(server, token=server.token, user_id="root")
     assert await newcomer.ask("status")
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 12
     assert answer["content"] == "still here"
 
 

@@ -135,10 +135,12 @@ async def test_a_replay_has_every_event_once_and_goes_on_live(serve):
         await turns(viewer, "a", "b", "c")
         whole = viewer.stored
         async with Viewer(server, session, ALICE, replay="true") as late:
+            await late.entered()
             await turns(viewer, "d")
             await late.frame(lambda f: f["type"] == "result" and f["result"] == "d")
             assert late.stored == viewer.stored[2:]
         async with Viewer(server, session, ALICE, after_id=whole[4]) as back:
+            await back.entered()
             await turns(viewer, "e")
             await back.frame(lambda f: f["type"] == "result" and f["result"] == "e")
             assert back.stored == viewer.stored[5:]

@@ -103,7 +103,9 @@ async def test_a_session_that_is_not_there_is_4001_four_times_a_minute_then_4003
 async def test_a_key_that_is_revoked_closes_with_4003(serve, part, scope):
     server = serve()
     session = a_session(server)
-    async with httpx.AsyncClient(base_url=server.url, headers=bearer(key_of("alice"))) as http:
+    async with httpx.AsyncClient(
+        base_url=server.url, headers=bearer(key_of("alice")), timeout=30
+    ) as http:
         body = {"name": "short", "scopes": [scope]}
         made = (await http.post("/api/auth/keys/", json=body)).json()
         async with part(server, session, made["key"]) as one:
@@ -117,7 +119,7 @@ async def test_a_key_that_is_revoked_closes_with_4003(serve, part, scope):
 async def test_a_log_out_closes_with_4003(serve):
     server = serve()
     session = a_session(server)
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         pair = json.loads(server.run("issue_token", "alice", "--json"))
         async with Viewer(server, session, pair["access"]) as viewer:
             await viewer.entered()
@@ -177,7 +179,7 @@ async def test_a_pages_pass_opens_the_socket_and_ends_with_the_key_behind_it(ser
     server = serve()
     session = a_session(server)
     key = a_key(server, "operator.read")
-    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as page:
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=30) as page:
         answer = await page.post(f"/v1/sessions/{session}/pass", headers=bearer(key))
         assert answer.status_code == 204
         (cookie,) = page.cookies.jar

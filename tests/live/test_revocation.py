@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.live.line import SOON_S
 from tests.services.people import key_of
 
 pytestmark = pytest.mark.live
@@ -23,7 +24,7 @@ async def test_commands_act_on_a_running_server(server, join):
     server.run("approve_pairing", pending["pairing_code"])
     device = await join(server, sender_id=pending["sender_id"])
     server.run("revoke_pairing", pending["sender_id"])
-    assert await device.closed(within_s=2) == (4003, "access was revoked")
+    assert await device.closed(within_s=SOON_S) == (4003, "access was revoked")
     assert await bystander.ask("status")
 
 
@@ -32,11 +33,11 @@ async def test_a_revoked_key_closes_its_sockets(server, join):
     alice, phone = await join(server, token=key), await join(server, token=key)
     bob = await join(server, token=other)
     headers = {"Authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(base_url=server.url, headers=headers) as http:
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=30) as http:
         (row,) = (await http.get("/api/auth/keys/")).json()["results"]
         assert (await http.delete(f"/api/auth/keys/{row['id']}/")).status_code in {200, 204}
     for client in (alice, phone):
-        assert (await client.closed(within_s=2))[0] == 4003
+        assert (await client.closed(within_s=SOON_S))[0] == 4003
     assert await bob.ask("status")
 
 
@@ -44,14 +45,14 @@ async def test_logging_out_closes_the_users_sockets(server, join):
     alice = await join(server, token=key_of("alice"))
     bob = await join(server, token=key_of("bob"))
     server.run("create_user", "dave", "--password", "a-long-pass-phrase", "--json")
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         body = {"username": "dave", "password": "a-long-pass-phrase"}
         tokens = (await http.post("/api/auth/token/", json=body)).json()
         dave = await join(server, token=server.token, user_id="dave")
         refresh = {"refresh": tokens["refresh"]}
         answer = await http.post("/api/auth/token/revoke/", json=refresh)
         assert answer.status_code in {200, 204, 205}, answer.text
-        assert (await dave.closed(within_s=2))[0] == 4003
+        assert (await dave.closed(within_s=SOON_S))[0] == 4003
         again = await http.post("/api/auth/token/refresh/", json=refresh)
         assert again.status_code == 401
     assert await alice.ask("status")

@@ -29,7 +29,7 @@ RUNTIMES = {"node": node, "bun": bun}
 QUICK = {
     "pingMs": 300,
     "proofTimeoutMs": 1000,
-    "openTimeoutMs": 1000,
+    "openTimeoutMs": 5000,
     "minDelayMs": 20,
     "maxDelayMs": 200,
     "reconnectMs": 20,
@@ -136,6 +136,7 @@ async def test_after_fifty_reconnects_nothing_is_lost_and_nothing_came_twice(ser
             async with Viewer(server, session, ALICE, replay="true") as late:
                 await late.entered()
                 log = late.stored
+            await program.until(lambda: len(program.stored) >= len(log))
     assert program.stored == log
     assert len(program.stored) == len(set(program.stored))
     assert [uuid for uuid in log if uuid in said] == said
@@ -177,15 +178,16 @@ async def test_a_question_and_a_request_outlive_the_line(serve, runtime):
             line.mode = "pass"
             answered = await worker.frame(lambda f: f["type"] == "control_response")
             assert answered["response"]["response"] == ALLOW
-            (request,) = {
-                frame["request_id"]
-                for frame in await worker.of("control_request")
-                if frame["request"]["subtype"] == "get_settings"
-            }
+
+            def settings(frame: dict[str, Any]) -> bool:
+                return frame.get("request", {}).get("subtype") == "get_settings"
+
+            request = (await worker.frame(settings))["request_id"]
             response = {"subtype": "success", "request_id": request, "response": {"theme": "dark"}}
             await worker.send({"type": "control_response", "response": response})
             assert await program.hears("answer") == [{"theme": "dark"}]
             assert len(asked()) == 1
+            assert {one["request_id"] for one in worker.frames if settings(one)} == {request}
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -30,6 +30,6 @@ async def test_a_peer_that_stops_reading_is_closed_and_the_others_go_on(serve, j
                 alice.frames.clear()
                 phone.frames.clear()
         # Cut off, though it never answers the close.
-        await until(lambda: server.log().count("disconnected") == 1, timeout_s=8)
+        await until(lambda: server.log().count("disconnected") == 1)
     assert await alice.ask("status")
     assert await phone.ask("status")

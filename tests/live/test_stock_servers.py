@@ -6,6 +6,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.live.client import Client
+from tests.live.line import SOON_S
 from tests.services import Runserver, StockUvicorn
 from tests.services.people import key_of
 
@@ -13,8 +14,13 @@ pytestmark = pytest.mark.live
 
 
 @pytest.fixture(params=[StockUvicorn, Runserver], ids=["uvicorn", "daphne"])
-def server(serve, request):
-    return serve(program=request.param, database="sqlite", CONNECT_TIMEOUT_S="2")
+def program(request):
+    return request.param
+
+
+@pytest.fixture
+def server(serve, program):
+    return serve(program=program, database="sqlite")
 
 
 async def test_pairing_chat_and_history(server, join):
@@ -61,10 +67,11 @@ async def test_a_revocation_closes_with_its_code(server, join):
     server.run("approve_pairing", pending["pairing_code"])
     device = await join(server, sender_id=pending["sender_id"])
     server.run("revoke_pairing", pending["sender_id"])
-    assert (await device.closed(within_s=2))[0] == 4003
+    assert (await device.closed(within_s=SOON_S))[0] == 4003
 
 
-async def test_no_connect_in_time_closes_with_its_code(server, join):
+async def test_no_connect_in_time_closes_with_its_code(serve, program, join):
+    server = serve(program=program, database="sqlite", CONNECT_TIMEOUT_S="1")
     assert (await (await join(server)).closed())[0] == 4010
 
 

@@ -21,7 +21,7 @@ from tests.services.people import key_of
 
 pytestmark = pytest.mark.live
 
-WITHIN_S = 5.0
+WITHIN_S = 30.0
 TELEMETRY = {"action": "subscribe", "channel": "telemetry"}
 
 
@@ -130,7 +130,7 @@ async def test_every_path_speaks_first_and_to_the_letter(serve, dial):
     peer = await dial(server, token, "/ws")
     frame = await peer.ask(action="ping")
     assert type(frame["timestamp"]) is int
-    assert abs(frame["timestamp"] - time.time() * 1000) < 5000
+    assert abs(frame["timestamp"] - time.time() * 1000) < 60_000
     await peer.socket.send("{")
     assert await peer.next() == {"type": "error", "message": "Invalid JSON format"}
     await peer.socket.send(b'{"action":"subscribe","channel":"c"}')
@@ -149,12 +149,12 @@ async def test_ws_without_a_token_is_still_the_gateways(serve):
 @pytest.mark.own_server
 async def test_a_socket_ends_with_its_token_and_with_its_log_in(serve, dial):
     server = serve()
-    short = await dial(server, token_of(server, exp=int(time.time()) + 2))
+    short = await dial(server, token_of(server, exp=int(time.time()) + 7))
     pair = json.loads(server.run("issue_token", "alice", "--json"))
     alice = await dial(server, pair["access"])
     bystander = await dial(server, issued(server, "bob"))
     assert await short.closed() == (4003, "credentials have expired")
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         await http.post("/api/auth/token/revoke/", json={"refresh": pair["refresh"]})
     assert await alice.closed() == (4003, "access was revoked")
     assert (await refusal(server, f"/nexus/ws?token={pair['access']}"))[0] == 403
@@ -212,7 +212,7 @@ async def test_the_topics_of_one_account_are_not_those_of_another(serve, dial):
     for peer in (alice, bob, root, foreign):
         assert await peer.heard(at_least=1) == ["default"]
     assert await carol.heard() == []
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         for name, peers in (("alice", (alice, bob, root, foreign)), ("carol", (carol,))):
             answer = await publish(http, name, "telemetry", name)
             assert (answer.status_code, answer.json()) == (
@@ -278,7 +278,7 @@ async def test_a_token_of_the_command_line_opens_and_publish_is_heard(serve, dia
         assert json.loads(told) == {"channel": "news: ü/💙", "published": True}
     frame = await peer.next()
     assert (frame["type"], frame["data"]) == ("broadcast", {"n": 1})
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         assert (await publish(http, "alice", "news: ü/💙", {"n": 1})).status_code == 202
     assert (await peer.next())["data"] == {"n": 1}
 
@@ -312,7 +312,7 @@ async def test_two_processes_are_one(serve, dial):
         assert [(await peer.next())["data"] for _ in said] == said
     assert (await picky.next())["data"] == {"n": 7}
     assert json.loads(here.run("publish", "telemetry", '{"n": 7}', "--json"))["published"]
-    async with httpx.AsyncClient(base_url=there.url) as http:
+    async with httpx.AsyncClient(base_url=there.url, timeout=30) as http:
         assert (await publish(http, "root", "telemetry", {"n": 8})).status_code == 202
     for peer in (near, far):
         assert [(await peer.next())["data"] for _ in range(2)] == [{"n": 7}, {"n": 8}]
@@ -340,7 +340,7 @@ async def test_what_other_programs_publish_reaches_telemetry_of_the_default_acco
     await far.subscribe("telemetry", filters={"cpu": 7})
     await near.subscribe("other")
     async with Redis.from_url(redis_service.url) as program:
-        await is_heard(program, near)
+        await is_heard(program, near, far)
         for odd in ("{", b"\xff", "[" * 100 + "]" * 100, json.dumps("x" * 2**20)):
             await program.publish("nexus:broadcast", odd)
         for data in ({"cpu": 8}, {"cpu": 7}):
@@ -356,20 +356,21 @@ async def test_what_other_programs_publish_reaches_telemetry_of_the_default_acco
         assert logs.count("bus.outside_dropped") == 1
     redis_service.restart()
     async with Redis.from_url(redis_service.url) as program:
-        await is_heard(program, near)
+        await is_heard(program, near, far)
         await program.publish("nexus:broadcast", '{"cpu":7}')
         assert (await near.next())["data"] == (await far.next())["data"] == {"cpu": 7}
 
 
-async def is_heard(program: Redis, peer: Peer) -> None:
-    """Both processes listen, and one of them holds the lease."""
-    async with asyncio.timeout(20):
+async def is_heard(program: Redis, *peers: Peer) -> None:
+    """Both processes listen, one of them holds the lease, and they hear each other."""
+    async with asyncio.timeout(40):
         while (await program.pubsub_numsub("nexus:broadcast"))[0][1] != 2:
             await asyncio.sleep(0.05)
-        heard: list[Any] = []
-        while not heard:
-            await program.publish("nexus:broadcast", '"are you there?"')
-            heard = await peer.heard()
-        await program.publish("nexus:broadcast", '"that is all"')
-        while "that is all" not in heard:
-            heard += await peer.heard()
+        for peer in peers:
+            while not await peer.heard():
+                await program.publish("nexus:broadcast", '{"cpu": 7, "are": "you there?"}')
+        last = {"cpu": 7, "that": "is all"}
+        await program.publish("nexus:broadcast", json.dumps(last))
+        for peer in peers:
+            while last not in await peer.heard():
+                continue

@@ -129,11 +129,9 @@ async def test_an_interrupt_reaches_the_worker_from_001_and_from_002(serve, join
             else:
                 await viewer.control("c-1", subtype="interrupt")
                 assert (await viewer.answer_to("c-1"))["subtype"] == "success"
-            interrupts = [
-                f
-                for f in await worker.of("control_request", number + 1)
-                if f["request"]["subtype"] == "interrupt"
-            ]
+            interrupts = await worker.all_of(
+                lambda f: f.get("request", {}).get("subtype") == "interrupt", number + 1
+            )
             assert len(interrupts) == number + 1
             await worker.end("", f"r-{number}", subtype="error_during_execution", is_error=True)
             assert (await browser.answer(pending))["payload"] == {"cancelled": True}
@@ -179,7 +177,7 @@ async def test_with_agent_worker_a_message_waits_for_its_worker(serve, join):
 
 
 async def test_a_turn_whose_worker_does_not_come_back_fails_and_says_so(serve, join):
-    server = serve(WORKER_GRACE_S="1", NODE_LEASE_S="1")
+    server = serve(WORKER_GRACE_S="1", NODE_LEASE_S="3")
     session = a_session(server)
     browser = await join(server, token=ALICE)
     async with Viewer(server, session, ALICE) as viewer:

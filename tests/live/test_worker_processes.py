@@ -63,7 +63,7 @@ async def test_two_viewers_and_a_worker_on_two_processes_are_in_one_session(serv
 
 
 async def test_the_process_that_holds_the_worker_is_killed_and_nothing_is_lost(serve, join):
-    first = serve(database="postgres", NODE_LEASE_S="2")
+    first = serve(database="postgres", NODE_LEASE_S="5")
     second = serve(beside=first)
     session = a_session(first)
     key = a_key(first)
@@ -102,7 +102,7 @@ async def test_the_process_that_holds_the_worker_is_killed_and_nothing_is_lost(s
 
 
 async def test_a_killed_process_takes_its_worker_with_it_and_the_turn_fails(serve, join):
-    first = serve(database="postgres", NODE_LEASE_S="3", WORKER_GRACE_S="1")
+    first = serve(database="postgres", NODE_LEASE_S="5", WORKER_GRACE_S="1")
     second = serve(beside=first)
     session = a_session(first)
     async with Viewer(second, session, ALICE) as viewer:

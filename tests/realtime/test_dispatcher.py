@@ -149,18 +149,18 @@ async def test_with_the_bus_lost_the_word_goes_through_the_database(agent, run, 
 
 async def test_what_is_over_is_ended_and_what_lapsed_returned(agent, run, settings):
     settings.COMMAND_LEASE_S = 1
-    over = await in_thread(queue, ALICE, expires_at=in_(0.2))
+    over = await in_thread(queue, ALICE, expires_at=in_(2))
     await run(Hub(), poll_s=0.05)
 
     async def became(status):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (await in_thread(now, over)).status != status:
                 await asyncio.sleep(0.01)
 
     await became("expired")
     lapsed = await in_thread(queue, ALICE)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await in_thread(now, lapsed)).leases < 2:
             await asyncio.sleep(0.01)
 
@@ -178,11 +178,11 @@ async def test_with_the_database_away_it_neither_dies_nor_spins(agent, monkeypat
         broken.setattr(claims, "expire", away)
         broken.setattr(claims, "claim", lambda **_: away())
         begin = asyncio.get_running_loop().time()
-        while asyncio.get_running_loop().time() - begin < 0.55:
+        while tries < 6:
             await dispatcher.wait()
             with pytest.raises(ConnectionError):
                 await dispatcher.work()
-    assert 2 <= tries <= 7
+        assert asyncio.get_running_loop().time() - begin > 0.35
     command = await in_thread(queue, ALICE)
     while (await in_thread(now, command)).status != "leased":
         await dispatcher.wait()
@@ -194,6 +194,6 @@ async def until_announced(name):
         rows = Announcement.objects.all()
         return name in [event.name for row in rows for _, said in row.said for event in said]
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await in_thread(announced):
             await asyncio.sleep(0.01)

@@ -78,7 +78,7 @@ def test_every_protocol_with_clients_has_its_line() -> None:
 
 
 @pytest.mark.live
-@pytest.mark.timeout(120)  # eight interpreters, one after the other
+@pytest.mark.timeout(300)  # eight interpreters, one after the other
 def test_the_lines_do_what_they_say(serve) -> None:
     """As they stand in the page of a running server, one after the other in one shell."""
     server = serve(database="sqlite")
@@ -96,7 +96,7 @@ def test_the_lines_do_what_they_say(serve) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
     )
     told = done.stdout.split("--\n")
     person, key, agent, chat, session, group, topics, upload, api = told[:9]
@@ -121,7 +121,7 @@ people.create(username="boss", password="{PASSWORD}", role="admin", account="def
 
 
 def read_as_admin(server) -> str:
-    with httpx.Client(base_url=server.url, trust_env=False) as browser:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as browser:
         form = browser.get("/admin/login/")
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)[1]
         data = {

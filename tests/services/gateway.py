@@ -87,7 +87,7 @@ class Runserver(Serve):
 
 
 def run_command(
-    *arguments: str, env: Mapping[str, str], check: bool = True, within_s: float = 60
+    *arguments: str, env: Mapping[str, str], check: bool = True, within_s: float = 120
 ) -> subprocess.CompletedProcess[str]:
     """`manage.py` with these settings only; AssertionError with its output when it fails."""
     done = subprocess.run(

@@ -26,7 +26,7 @@ class Unavailable(RuntimeError):
 class Service:
     """A process on a port of 127.0.0.1; every signal reaches it and all its descendants."""
 
-    start_within_s = 30.0
+    start_within_s = 60.0
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -84,7 +84,7 @@ class Service:
     def working_folder(self) -> Path:
         return self.folder
 
-    def exit_code(self, within_s: float = 30.0) -> int:
+    def exit_code(self, within_s: float = 60.0) -> int:
         assert self._process is not None, "not started"
         return self._process.wait(within_s)
 
@@ -96,7 +96,7 @@ class Service:
         for pid in everything:
             _signal(pid, signal.SIGKILL)
         self.exit_code()
-        until(lambda: not everything & _processes().keys(), 10, "end of a killed process")
+        until(lambda: not everything & _processes().keys(), 30, "end of a killed process")
 
     def stop(self) -> set[int]:
         """SIGSTOP, to all of it: sockets stay open, nothing answers. Returns the pids."""
@@ -113,7 +113,7 @@ class Service:
         for pid in self.tree():
             _signal(pid, signal.SIGCONT)
 
-    def terminate(self, within_s: float = 30.0) -> int:
+    def terminate(self, within_s: float = 60.0) -> int:
         """SIGTERM to the first process; its exit code."""
         _signal(self.pid, signal.SIGTERM)
         return self.exit_code(within_s)

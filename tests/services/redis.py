@@ -38,7 +38,7 @@ class Redis(Service):
 
     def heal(self) -> None:
         super().heal()
-        self.say("FLUSHALL", within_s=5)
+        self.say("FLUSHALL", within_s=30)
 
     def say(self, command: str, *, within_s: float) -> bytes:
         """One inline command and the first bytes of its answer; none when nobody answers."""

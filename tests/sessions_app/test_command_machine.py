@@ -315,7 +315,7 @@ def moment(seconds: int) -> dt.datetime:
     return BEGIN + dt.timedelta(seconds=seconds)
 
 
-@pytest.mark.timeout(1800 if LONG else 60)
+@pytest.mark.timeout(1800 if LONG else 240)
 def test_whatever_happens_the_oracle_knows_what_comes_of_it(monkeypatch):
     monkeypatch.setattr(clock, "now", lambda: moment(Commands.clock_s))
     monkeypatch.setattr(claims, "WINDOW", WINDOW)

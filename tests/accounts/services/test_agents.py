@@ -136,7 +136,7 @@ def test_an_id_that_is_missing_torn_or_no_id_is_refused(fields: Any, words: str)
 def test_a_token_is_valid_for_a_day_and_its_socket_ends_with_it(age_s: float) -> None:
     who = show(token(age_s=age_s))
     assert who.id == EDGE_1
-    assert who.expires_at == pytest.approx(time.time() - age_s + DAY, abs=2)
+    assert who.expires_at == pytest.approx(time.time() - age_s + DAY, abs=60)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_in_the_overlap_both_open_and_the_older_ends_with_it(rotate: Rotate, shu
     first = rotate()
     second = rotate(overlap_s=HOUR)
     assert show(second).expires_at is None
-    assert show(first).expires_at == pytest.approx(time.time() + HOUR, abs=5)
+    assert show(first).expires_at == pytest.approx(time.time() + HOUR, abs=60)
     assert show(first).handles[1] not in shut()
     EdgeAgent.objects.update(previous_until=timezone.now())
     with pytest.raises(BadCredentials):
@@ -244,8 +244,10 @@ def test_in_the_overlap_both_open_and_the_older_ends_with_it(rotate: Rotate, shu
 
 def test_the_shared_secret_has_its_overlap_too(rotate: Rotate) -> None:
     rotate(overlap_s=HOUR)
-    assert show(SECRET).expires_at == pytest.approx(time.time() + HOUR, abs=5)
-    assert show(token(age_s=23.5 * HOUR)).expires_at == pytest.approx(time.time() + HOUR / 2, abs=5)
+    assert show(SECRET).expires_at == pytest.approx(time.time() + HOUR, abs=60)
+    assert show(token(age_s=23.5 * HOUR)).expires_at == pytest.approx(
+        time.time() + HOUR / 2, abs=60
+    )
     EdgeAgent.objects.update(previous_until=timezone.now())
     with pytest.raises(BadCredentials):
         show(SECRET)
@@ -276,7 +278,7 @@ def test_who_came_in_before_an_overlap_is_shut_out_after_it(rotate: Rotate, shut
     (told,) = Announcement.objects.filter(event__name=EXPIRES)
     ((targets, (event,)),) = told.said
     assert targets == [addresses.handle(first.handles[1])]
-    assert event.data["at"] == pytest.approx(time.time() + HOUR, abs=5)
+    assert event.data["at"] == pytest.approx(time.time() + HOUR, abs=60)
     assert agent_secrets.end_overlaps() == 0
     credentials.check(principal=first)
     EdgeAgent.objects.update(previous_until=timezone.now())

@@ -51,7 +51,7 @@ def test_a_code_has_eight_unmistakable_characters_and_an_hour(ask: Ask) -> None:
     waiting = ask()
     assert len(waiting.code) == 8
     assert set(waiting.code) <= ALPHABET
-    assert waiting.expires_at == pytest.approx(timezone.now().timestamp() + 3600, abs=5)
+    assert waiting.expires_at == pytest.approx(timezone.now().timestamp() + 3600, abs=60)
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", waiting.sender_id)
 
 
@@ -268,7 +268,7 @@ def test_approval_answers_the_device_and_lets_it_in_for_thirty_days(
     waiting = ask(user_agent="Firefox")
     before_ms = int(timezone.now().timestamp() * 1000)
     answer = pairing.approve(principal=admin, code=waiting.code)["paired"]
-    assert before_ms <= answer.pop("paired_at") <= before_ms + 5000
+    assert before_ms <= answer.pop("paired_at") <= before_ms + 60_000
     assert answer == {
         "sender_id": waiting.sender_id,
         "channel": "browser",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import WebSocketRoute, expect
 
 from tests.browser.conftest import House, NewContext, Watch
 from tests.browser.people import Visitor
@@ -15,8 +15,8 @@ from tests.browser.sessions.reader import Reader, answered, ask
 from tests.browser.test_every_page import judge, tab_through
 from tests.live.made import a_key, a_session
 from tests.live.worker import Worker
-from tests.services import FaultProxy, Serve
-from tests.sessions_app.agents.upstream import Upstream, good, refusing
+from tests.services import Serve
+from tests.sessions_app.agents.upstream import Line, Upstream, good, refusing
 
 pytestmark = [pytest.mark.browser, pytest.mark.live, pytest.mark.timeout(150)]
 
@@ -57,9 +57,9 @@ async def test_a_session_whose_worker_is_away_says_that_it_waits_for_one(
     async with Worker(server, session, a_key(server)) as worker:
         await worker.asked("anybody?")
         await worker.stream("I am")
-        await expect(alice.hint).to_be_hidden(timeout=5000)  # by its word, not by the next look
-        await expect(alice.page.locator("#here")).to_contain_text("Worker: alice", timeout=5000)
-    await expect(alice.hint).to_be_visible(timeout=20_000)
+        await expect(alice.hint).to_be_hidden(timeout=9000)  # by its word, not by the next look
+        await expect(alice.page.locator("#here")).to_contain_text("Worker: alice", timeout=9000)
+    await expect(alice.hint).to_be_visible(timeout=40_000)
     echo = a_session(server, "answered-here")
     await alice.page.evaluate("(id) => { location.hash = id; }", echo)
     await expect(alice.page.locator("#here")).to_contain_text("alice")
@@ -167,23 +167,36 @@ async def test_a_question_hides_nothing_and_fits_a_telephone(
 
 
 async def test_an_answer_that_comes_second_is_told_that_it_came_too_late(
-    server: Serve, house: House, worker: Worker, session: str, new_context: NewContext
+    house: House, worker: Worker, session: str, new_context: NewContext
 ) -> None:
-    with FaultProxy("127.0.0.1", server.port) as network:
-        there = f"http://127.0.0.1:{network.port}"
-        alice = await Reader.arrive(await new_context(), there, "alice", session)
-        root = await Reader.arrive(await new_context(), house.url, "root", session)
-        await ask(worker, "q-late", command="ls")
-        for reader in (alice, root):
-            await expect(reader.question).to_be_visible()
-        network.delay_s, network.mode = 2.0, "delay"
-        await alice.button("Allow").click()
-        await root.button("Deny").click()
-        assert (await answered(worker, "q-late"))["behavior"] == "deny"
-        await expect(alice.notice).to_contain_text("came too late")
-        await expect(root.question).to_have_count(0)
-        await expect(root.notice).to_have_text("")
-        await alice.page.close()  # before its line is
+    held: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
+
+    def hold_answers(line: WebSocketRoute) -> None:
+        server = line.connect_to_server()
+
+        def pass_on(said: str | bytes) -> None:
+            if "control_response" in str(said):
+                held.put_nowait(lambda: server.send(said))
+            else:
+                server.send(said)
+
+        line.on_message(pass_on)
+
+    context = await new_context()
+    await context.route_web_socket(re.compile("/subscribe"), hold_answers)
+    alice = await Reader.arrive(context, house.url, "alice", session)
+    root = await Reader.arrive(await new_context(), house.url, "root", session)
+    await ask(worker, "q-late", command="ls")
+    for reader in (alice, root):
+        await expect(reader.question).to_be_visible()
+    await alice.button("Allow").click()
+    allow = await asyncio.wait_for(held.get(), 30)
+    await root.button("Deny").click()
+    assert (await answered(worker, "q-late"))["behavior"] == "deny"
+    allow()
+    await expect(alice.notice).to_contain_text("came too late")
+    await expect(root.question).to_have_count(0)
+    await expect(root.notice).to_have_text("")
 
 
 async def test_only_an_answer_whose_beginning_was_not_seen_says_that_part_may_be_missing(
@@ -210,7 +223,13 @@ async def test_only_an_answer_whose_beginning_was_not_seen_says_that_part_may_be
 async def test_another_attempt_at_the_model_is_seen_on_both_pages(
     serve: Callable[..., Serve], new_context: NewContext
 ) -> None:
-    async with Upstream(refusing(429, Retry_After="3"), good) as upstream:
+    seen = asyncio.Event()
+
+    async def good_when_seen(line: Line) -> None:
+        await seen.wait()
+        await good(line)
+
+    async with Upstream(refusing(429, Retry_After="0"), good_when_seen) as upstream:
         settings = {"OPENAI_BASE_URL": upstream.url, "OPENAI_API_KEY": "sk-x"}
         model = {"DEFAULT_AGENT": "openai", "OPENAI_MODEL": "small"}
         # In a thread: the endpoint answers on this loop.
@@ -223,6 +242,7 @@ async def test_another_attempt_at_the_model_is_seen_on_both_pages(
         await visitor.say("hi")
         await expect(visitor.messages.last).to_contain_text("Trying again (2 of 3)")
         await expect(alice.notice).to_have_text("Trying again (2 of 3)")
+        seen.set()
         await visitor.hears("hi", "Hello world")
         await expect(visitor.messages.last).not_to_contain_text("Trying again")
         await expect(alice.items.last).to_contain_text("Hello world")

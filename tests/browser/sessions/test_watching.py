@@ -68,7 +68,7 @@ async def test_asked_allowed_streamed_and_cut_off_for_ten_seconds_it_comes_back_
         await worker.answer("All **clean**. More follows.", "a-3")
         await worker.end("All clean.", "r-1")
         await alice.say("and then?")  # into a line that may be dead: that is found out at once
-        await expect(alice.line).to_contain_text("The connection is lost.", timeout=9000)
+        await expect(alice.line).to_contain_text("The connection is lost.", timeout=15_000)
         await expect(alice.items.last).to_contain_text("Not stored yet")
         await expect(alice.line).to_contain_text("1 message waits to be sent.")
         assert await judge(alice.page, "cut off") == []
@@ -77,7 +77,7 @@ async def test_asked_allowed_streamed_and_cut_off_for_ten_seconds_it_comes_back_
         network.mode = "pass"
 
         # It comes back by itself: all that was missed, once, in order, and what was typed is said.
-        await expect(alice.line).to_be_hidden(timeout=40_000)
+        await expect(alice.line).to_be_hidden(timeout=60_000)
         await worker.asked("and then?")
         await expect(alice.notice).to_contain_text("nothing was missed")
         await expect(alice.items).to_have_text(
@@ -105,7 +105,7 @@ async def test_who_watches_is_seen_and_the_first_answer_settles_a_question_for_a
     root = await Reader.arrive(await new_context(), house.url, "root", session)
     everyone = "Watching: alice, root · Worker: alice"
     await expect(root.page.locator("#here")).to_have_text(everyone)
-    await expect(alice.page.locator("#here")).to_have_text(everyone, timeout=20_000)
+    await expect(alice.page.locator("#here")).to_have_text(everyone, timeout=60_000)
     await alice.say("go")
     await worker.asked("go")
     await ask(worker, "q-2", **ASKED)
@@ -245,10 +245,10 @@ async def test_a_token_that_runs_out_is_replaced_and_nobody_is_sent_to_the_door(
     context = await new_context()
     await context.route("**/api/auth/token/", short)
     alice = await Reader.arrive(context, house.url, "alice", session)
-    async with alice.page.expect_response("**/api/auth/token/refresh/", timeout=40_000):
+    async with alice.page.expect_response("**/api/auth/token/refresh/", timeout=60_000):
         await alice.say("slow 20")
     await alice.is_in("alice")
-    await expect(alice.button("Interrupt")).to_be_hidden(timeout=40_000)
+    await expect(alice.button("Interrupt")).to_be_hidden(timeout=60_000)
     await expect(alice.items).to_have_count(2)
     await expect(alice.items.last).to_contain_text("18 19 20")
     await expect(alice.page.locator("#door")).to_be_hidden()
@@ -259,7 +259,7 @@ async def short(route: Route) -> None:
     pair = await (await route.fetch()).json()
     claims = jwt.decode(pair["access"], options={"verify_signature": False})
     now = int(time.time())
-    claims |= {"iat": now - 3600, "exp": now + 2}  # and the leeway of 5 s
+    claims |= {"iat": now - 3600, "exp": now + 10}  # and the leeway of 5 s
     pair["access"] = jwt.encode(claims, SECRETS["SECRET_KEY"], algorithm="HS256")
     await route.fulfill(json=pair)
 
@@ -279,6 +279,6 @@ async def test_no_secret_is_where_a_script_or_a_log_could_find_it(
     assert cookie["value"] not in server.log()
     kept = await alice.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
     assert PASSWORD not in kept and "eyJ" not in kept
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         async with Viewer(server, session, house.key("alice")) as other:
             await other.initialized()

@@ -52,7 +52,7 @@ def sql(server):
 @pytest.fixture(scope="module")
 def cookies(server):
     """Of boss, logged in to the admin."""
-    with httpx.Client(base_url=server.url) as http:
+    with httpx.Client(base_url=server.url, timeout=30) as http:
         http.get("/admin/login/")
         form = {"username": "boss", "password": PASSWORD, "next": "/admin/"}
         form["csrfmiddlewaretoken"] = http.cookies["csrftoken"]
@@ -67,14 +67,14 @@ def cookies(server):
 
 @pytest.fixture
 async def admin_page(server, cookies):
-    async with httpx.AsyncClient(base_url=server.url, cookies=cookies) as http:
+    async with httpx.AsyncClient(base_url=server.url, cookies=cookies, timeout=30) as http:
         yield http
 
 
 @pytest.fixture
 async def api(server):
     """`await api(name or key, path)`: POST by bearer; the status."""
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
 
         async def post(who, path):
             key = who if who.startswith("gwk_") else key_of(who)

@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from realtime.protocols.goclaw.methods import POLICY
 from tests.live.client import Client
+from tests.live.line import SOON_S
 from tests.live.pairing.conftest import BOSS_KEY, LIST, next_address, press, state
 from tests.services.people import key_of
 
@@ -369,7 +370,7 @@ async def test_pair12_a_revoked_device_is_shown_out_at_once_and_must_be_paired_a
     assert await api("carol", revoke) == 404
     assert await device.ask("status")
     assert await api("root", revoke) == 200
-    assert await device.closed(within_s=2) == (4003, "access was revoked")
+    assert await device.closed(within_s=SOON_S) == (4003, "access was revoked")
     assert await bystander.ask("status")
     again = await ask("alice", sender_id=browser.sender_id)
     assert again.sender_id != browser.sender_id

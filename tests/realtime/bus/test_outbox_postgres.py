@@ -49,16 +49,16 @@ def test_a_transaction_that_commits_late_is_heard_once():
         with transaction.atomic():
             announce(TEAM, Event("slow"))
             inserted.set()
-            may_commit.wait(10)
+            may_commit.wait(60)
 
     thread = in_a_thread(slow)
-    assert inserted.wait(10)
+    assert inserted.wait(30)
     late_starter = follow.newest(time.monotonic())
     announce(TEAM, Event("quick"))
     assert read(cursor) == ["quick"]
     assert read(late_starter) == ["quick"]
     may_commit.set()
-    thread.join(10)
+    thread.join(30)
     # A process that started while the transaction was open hears it too.
     for process in (cursor, late_starter):
         assert read(process) == ["slow"]

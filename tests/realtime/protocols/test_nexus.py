@@ -74,7 +74,7 @@ def test_without_a_clock_of_its_own_a_pong_is_in_whole_milliseconds():
     effects = peer.receive(peer.decode('{"action":"ping"}'))
     assert effects[0] == Touch()
     stamp = effects[1].frame["timestamp"]
-    assert type(stamp) is int and abs(stamp - time.time() * 1000) < 5000
+    assert type(stamp) is int and abs(stamp - time.time() * 1000) < 60_000
 
 
 @pytest.mark.parametrize("filters", [None, False, 0, "", []])

@@ -24,6 +24,7 @@ UPGRADE = {
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
 }
+PATIENCE_S = 30.0  # for what a busy machine does at last
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
 
 
@@ -64,16 +65,16 @@ class Peer:
         self.writer.write(data)
 
     async def read(self, count: int) -> bytes:
-        return await asyncio.wait_for(self.reader.readexactly(count), 5)
+        return await asyncio.wait_for(self.reader.readexactly(count), PATIENCE_S)
 
     async def answer(self) -> Answer:
-        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
         answer = Answer(head[:-4], b"")
         if "content-length" in answer.headers:
             answer.body = await self.read(int(answer.headers["content-length"]))
         return answer
 
-    async def ended(self, within_s: float = 5) -> bytes:
+    async def ended(self, within_s: float = PATIENCE_S) -> bytes:
         """What still came before the server ended the connection."""
         with contextlib.suppress(ConnectionResetError):
             return await asyncio.wait_for(self.reader.read(), within_s)
@@ -241,7 +242,7 @@ def expected_faults(caplog: pytest.LogCaptureFixture) -> Iterator[set[str]]:
             assert record.levelno < logging.ERROR and not record.exc_info, text
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> Any:
+async def until(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
     """Wait for `condition()` to be true, looking every millisecond; its value."""
     deadline = asyncio.get_running_loop().time() + timeout_s
     while not (value := condition()):

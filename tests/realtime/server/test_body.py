@@ -122,7 +122,7 @@ async def test_an_endless_body_is_refused_where_the_limit_is_passed(peer, reader
 async def test_a_peer_that_sends_on_reads_its_answer(peer, reader):
     peer.request("/", "POST", Content_Length="800000")
     peer.send(b"x" * 800_000)
-    await asyncio.wait_for(peer.writer.drain(), 5)
+    await asyncio.wait_for(peer.writer.drain(), 30)
     assert (await peer.answer()).status == 413
     assert await peer.ended() == b""
 
@@ -134,7 +134,7 @@ async def test_a_peer_that_never_stops_is_cut_off(peer, reader):
     with pytest.raises(ConnectionError):
         while taken < 2_000_000_000:
             peer.send(data)
-            await asyncio.wait_for(peer.writer.drain(), 5)
+            await asyncio.wait_for(peer.writer.drain(), 30)
             taken += len(data)
     assert taken < 64_000_000
     assert reader.seen <= 100
@@ -155,7 +155,7 @@ async def test_a_body_over_the_limit_ends_a_response_that_has_begun(serve):
     served = await serve(capped(eager))
     peer = await served.peer()
     peer.request("/", "POST", Transfer_Encoding="chunked")
-    assert (await asyncio.wait_for(peer.reader.readuntil(b"12345"), 5)).startswith(b"HTTP/1.1 200")
+    assert (await asyncio.wait_for(peer.reader.readuntil(b"12345"), 30)).startswith(b"HTTP/1.1 200")
     peer.send(chunk(b"x" * 101))
     assert await peer.ended() == b""
     await until(lambda: told == ["http.disconnect"])
@@ -215,7 +215,7 @@ async def test_who_only_asks_brings_no_large_body(peer, reader, shown):
 
 @pytest.fixture
 async def paced(serve: Serve, reader: Reader) -> Any:
-    pace = Pace(least=50, window_s=0.2)
+    pace = Pace(least=50, window_s=0.6)
     app = BodyCap(reader, limits=[], default_max_bytes=10_000, pace=pace)
     return await (await serve(app)).peer()
 
@@ -226,7 +226,7 @@ async def test_m03_a_body_that_stalls_is_refused_with_408(paced, reader, sent):
     paced.send(b"x" * sent)
     answer = await paced.answer()
     assert (answer.status, answer.error["code"]) == (408, "TIMEOUT")
-    assert answer.error["message"] == "the request body came slower than 50 bytes in 0.2 seconds"
+    assert answer.error["message"] == "the request body came slower than 50 bytes in 0.6 seconds"
     assert await paced.ended() == b""
     await until(lambda: reader.disconnected)
 
@@ -245,20 +245,20 @@ async def test_a_body_that_keeps_the_pace_may_take_its_time(paced):
     paced.request("/", "POST", Content_Length="500")
     for _ in range(10):
         paced.send(b"x" * 50)
-        await asyncio.sleep(0.07)
+        await asyncio.sleep(0.21)
     answer = await paced.answer()
     assert (answer.status, answer.body) == (200, b"500")
-    assert asyncio.get_running_loop().time() - began > 0.6, "three windows"
+    assert asyncio.get_running_loop().time() - began > 1.8, "three windows"
 
 
 async def test_a_slow_application_is_not_the_peers_fault(serve):
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         while (await receive())["more_body"]:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.8)
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    pace = Pace(least=50, window_s=0.2)
+    pace = Pace(least=50, window_s=0.6)
     peer = await (await serve(BodyCap(slow, [], 10_000, pace=pace))).peer()
     peer.request("/", "POST", Content_Length="3")
     for _ in range(3):

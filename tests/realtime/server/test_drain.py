@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from realtime.server.drain import raise_open_file_limit
-from tests.realtime.server.conftest import PING, PONG, TEXT, Peer, close_frame, until
+from tests.realtime.server.conftest import PATIENCE_S, PING, PONG, TEXT, Peer, close_frame, until
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVER = Path(__file__).with_name("draining_server.py")
@@ -37,11 +37,11 @@ class Process:
             self.lines.append(line.decode().strip())
 
     async def port(self) -> int:
-        await until(lambda: any(line.startswith("port ") for line in self.lines), 15)
+        await until(lambda: any(line.startswith("port ") for line in self.lines), 60)
         return int(next(line for line in self.lines if line.startswith("port "))[5:])
 
     async def said(self, line: str) -> None:
-        await until(lambda: line in self.lines, 10)
+        await until(lambda: line in self.lines)
 
     async def peer(self) -> Peer:
         peer = Peer(*await asyncio.open_connection("127.0.0.1", await self.port()))
@@ -49,7 +49,7 @@ class Process:
         return peer
 
     async def ended(self) -> int:
-        return await asyncio.wait_for(self.process.wait(), 15)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE_S)
 
 
 @pytest.fixture
@@ -89,13 +89,13 @@ async def test_a_signal_ends_an_idle_server_with_status_0(server, sent):
     began = time.monotonic()
     process.process.send_signal(sent)
     assert await process.ended() == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     await until(lambda: process.reading.done())
     assert process.lines[-3:] == ["drain begins 1.0", "drain ends", "lifespan ended"]
 
 
 async def test_while_it_drains_it_serves_what_is_open_and_takes_nothing_new(server):
-    process = await server("--drain-s", "5", "--application-drain", "until-told")
+    process = await server("--drain-s", "20", "--application-drain", "until-told")
     web, other, socket = await process.peer(), await process.peer(), await process.peer()
     web.request("/slow")
     await process.said("request /slow")
@@ -103,7 +103,7 @@ async def test_while_it_drains_it_serves_what_is_open_and_takes_nothing_new(serv
     assert (await other.answer()).headers.get("connection") is None
     await socket.open()
     process.process.send_signal(signal.SIGTERM)
-    await process.said("drain begins 5.0")
+    await process.said("drain begins 20.0")
     with pytest.raises(OSError):
         await process.peer()
     socket.frame(TEXT, b"still served")
@@ -122,7 +122,7 @@ async def test_while_it_drains_it_serves_what_is_open_and_takes_nothing_new(serv
 
 
 async def test_a_request_in_flight_may_use_what_is_left_of_the_time(server):
-    process = await server("--drain-s", "5")
+    process = await server("--drain-s", "20")
     web = await process.peer()
     web.request("/upload", "POST", Content_Length="4")
     await process.said("request /upload")
@@ -147,13 +147,13 @@ async def test_what_serves_a_socket_ends_before_the_lifespan(server):
 
 
 async def test_an_upgrade_while_it_drains_is_refused(server):
-    process = await server("--drain-s", "5", "--application-drain", "until-told")
+    process = await server("--drain-s", "20", "--application-drain", "until-told")
     late, socket = await process.peer(), await process.peer()
     late.request("/quick")
     assert (await late.answer()).status == 200
     await socket.open()
     process.process.send_signal(signal.SIGTERM)
-    await process.said("drain begins 5.0")
+    await process.said("drain begins 20.0")
     late.upgrade()
     assert (await late.answer()).status == 503
     socket.frame(TEXT, b"release")
@@ -172,15 +172,15 @@ async def test_the_drain_is_bounded_and_the_rest_is_closed_1012(server):
     began = time.monotonic()
     process.process.send_signal(signal.SIGTERM)
     assert await socket.closing() == (1012, "server restarting")
-    assert 0.4 < time.monotonic() - began < 1.5
+    assert 0.4 < time.monotonic() - began < 10
     assert await process.ended() == 0  # though one peer never answers, and one request never ends
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     await until(lambda: process.reading.done())
     assert process.lines[-1] == "lifespan ended"
 
 
 async def test_a_failing_drain_does_not_keep_the_process(server):
-    process = await server("--drain-s", "5", "--application-drain", "fails")
+    process = await server("--drain-s", "20", "--application-drain", "fails")
     socket = await process.peer()
     await socket.open()
     process.process.send_signal(signal.SIGTERM)
@@ -192,11 +192,11 @@ async def test_a_failing_drain_does_not_keep_the_process(server):
 
 
 async def test_pings_are_answered_while_it_drains(server):
-    process = await server("--drain-s", "5", "--application-drain", "until-told")
+    process = await server("--drain-s", "20", "--application-drain", "until-told")
     socket = await process.peer()
     await socket.open()
     process.process.send_signal(signal.SIGTERM)
-    await process.said("drain begins 5.0")
+    await process.said("drain begins 20.0")
     socket.frame(PING, b"there?")
     assert await socket.read_frame() == (PONG, b"there?")
     socket.frame(TEXT, b"release")
@@ -215,7 +215,7 @@ async def test_a_second_signal_ends_it_at_once(server, second):
     began = time.monotonic()
     process.process.send_signal(second)
     assert await process.ended() == -second
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10
 
 
 def test_the_limit_of_open_files_is_raised_to_what_is_allowed():

@@ -89,7 +89,7 @@ async def connect(served: Served, lines: list[socket.socket], wanted: int) -> No
 
 def _connect(port: int, lines: list[socket.socket], wanted: int) -> None:
     for _ in range(wanted):
-        line = socket.create_connection(("127.0.0.1", port), timeout=5)
+        line = socket.create_connection(("127.0.0.1", port), timeout=30)
         lines.append(line)
         line.sendall(head("GET", "/ws?edge_agent_id=edge_1", HEADERS) + PING)
         said = b""

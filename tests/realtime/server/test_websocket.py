@@ -402,7 +402,7 @@ async def test_a_decompression_bomb_is_closed_1009(serve):
 
 # --- being alive ---
 
-QUICK = {"ws_ping_interval": 0.05, "ws_ping_timeout": 0.2}
+QUICK = {"ws_ping_interval": 0.05, "ws_ping_timeout": 1.0}
 
 
 async def test_a_silent_peer_is_pinged_and_then_closed(serve):
@@ -413,7 +413,7 @@ async def test_a_silent_peer_is_pinged_and_then_closed(serve):
     opcode, _ = await peer.read_frame()
     assert opcode == PING
     assert await peer.closing() == (1011, "keepalive ping timeout")
-    assert 0.22 < time.monotonic() - began < 1
+    assert 1.02 < time.monotonic() - began < 10
     assert await peer.ended() == b""
     await until(lambda: app.ended)
     assert app.ended["code"] == 1011
@@ -442,7 +442,7 @@ async def test_a_peer_is_not_dead_because_the_application_does_not_listen(serve)
     await peer.open()
     await app.ready.wait()
     peer.frame(TEXT, b"not yet read")
-    await asyncio.wait_for(read_for(peer, 0.5), 5)
+    await asyncio.wait_for(read_for(peer, 1.5), 30)
     assert await app.receive() == {"type": "websocket.receive", "text": "not yet read"}
     app.writer.write_text("still open")
     while True:
@@ -598,7 +598,7 @@ async def test_messages_behind_our_close_do_not_reach_the_application(serve):
     peer.send(frame(TEXT, b"late") * 100)
     assert await peer.is_quiet()
     peer.send(close_frame(4000))
-    assert await peer.ended(1) == b"", "it was still listened to"
+    assert await peer.ended() == b"", "it was still listened to"
     assert [message["type"] for message in app.inbox] == ["websocket.disconnect"]
 
 
@@ -621,22 +621,22 @@ async def slow_peer(served: Any) -> Any:
 @pytest.mark.parametrize("through", ["send", "writer"])
 async def test_a_peer_that_does_not_read_is_cut_off_after_its_close(serve, through):
     app = Scripted()
-    served = await serve(app, ws={"farewell_s": 0.2})
+    served = await serve(app, ws={"farewell_s": 1.0})
     peer = await slow_peer(served)
     await app.ready.wait()
     app.writer.write_text("x" * 16 * MIB)
     assert app.writer.buffered() > MIB
     began = time.monotonic()
     if through == "send":
-        await asyncio.wait_for(app.send({"type": "websocket.close", "code": 4008}), 0.1)
+        await asyncio.wait_for(app.send({"type": "websocket.close", "code": 4008}), 0.5)
     else:
         app.writer.close(4008, "slow consumer")
     await until(lambda: app.inbox)
     assert app.inbox[-1]["code"] == 4008
     assert any(connection.client for connection in served.state.connections), "not at once"
     slow = [one for one in served.state.connections if one.transport.get_write_buffer_size()]
-    await until(lambda: not set(slow) & served.state.connections, 2)
-    assert 0.15 < time.monotonic() - began < 1
+    await until(lambda: not set(slow) & served.state.connections)
+    assert 0.9 < time.monotonic() - began < 10
     peer.writer.transport.abort()
 
 
@@ -646,15 +646,15 @@ async def test_a_silent_peer_that_does_not_read_either_is_cut_off(serve):
     await slow_peer(served)
     await app.ready.wait()
     app.writer.write_text("x" * 16 * MIB)
-    await until(lambda: app.inbox, 2)
+    await until(lambda: app.inbox)
     assert app.inbox[-1]["code"] == 1011
-    await until(lambda: not app.writer.buffered() or not served.state.tasks, 2)
-    await until(lambda: len(served.state.connections) <= 1, 2)
+    await until(lambda: not app.writer.buffered() or not served.state.tasks)
+    await until(lambda: len(served.state.connections) <= 1)
 
 
 async def test_a_peer_that_does_not_answer_a_close_is_cut_off(serve):
     app = Scripted()
-    served = await serve(app, ws={"farewell_s": 0.2})
+    served = await serve(app, ws={"farewell_s": 1.0})
     peer = await served.peer()
     await peer.open()
     await app.ready.wait()
@@ -662,7 +662,7 @@ async def test_a_peer_that_does_not_answer_a_close_is_cut_off(serve):
     app.writer.close(4000, "enough")
     assert await peer.closing() == (4000, "enough")
     assert await peer.ended() == b""
-    assert 0.15 < time.monotonic() - began < 1
+    assert 0.9 < time.monotonic() - began < 10
 
 
 async def test_pongs_for_a_peer_that_does_not_read_do_not_pile_up(serve):
@@ -696,7 +696,7 @@ async def test_a_send_that_waited_for_a_peer_ends_with_it(serve):
     pushing = asyncio.create_task(push())
     await until(lambda: app.writer.buffered() > 65536)
     peer.writer.transport.abort()
-    await asyncio.wait_for(pushing, 5)
+    await asyncio.wait_for(pushing, 30)
     assert ends
 
 
@@ -713,7 +713,7 @@ async def test_a_send_that_waited_for_a_peer_ends_with_our_close(serve):
     assert len(await peer.text()) == 4 * MIB
     assert await peer.closing() == (4000, "enough")
     with pytest.raises(OSError):
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 30)
 
 
 @pytest.mark.parametrize("how", ["reset", "end of stream", "in a frame", "in the handshake"])

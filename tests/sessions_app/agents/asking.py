@@ -24,7 +24,7 @@ def key_of(name: str) -> str:
 
 
 async def spoken(agent: OpenAI, turn: Turn | None = None) -> list[str | Retrying]:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         return [piece async for piece in agent.run(turn or Turn(message="hi"))]
 
 
@@ -32,7 +32,7 @@ async def failure(agent: OpenAI) -> tuple[str, list[str | Retrying]]:
     """The words with which a run fails, and the pieces that came before."""
     pieces: list[str | Retrying] = []
     with pytest.raises(AgentFailed) as failed:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             async for piece in agent.run(Turn(message="hi")):
                 pieces.append(piece)
     assert KEY not in str(failed.value) + failed.value.detail

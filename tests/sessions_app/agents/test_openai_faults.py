@@ -40,7 +40,7 @@ async def test_nothing_stays_open_while_another_attempt_is_waited_for(serve: Ser
     upstream, agent = await serve(script)
     answer = agent.run(Turn(message="hi"))
     assert await anext(answer) == Retrying(2, 3)
-    await asyncio.wait_for(upstream.lines[0].gone.wait(), 5)
+    await asyncio.wait_for(upstream.lines[0].gone.wait(), 30)
     await answer.aclose()
 
 
@@ -96,7 +96,7 @@ async def test_the_wait_that_an_endpoint_asks_for_is_kept(serve: Serve, asked: s
     assert await anext(answer) == Retrying(2, 3)
     began = loop.time()
     assert await anext(answer) == "Hello "
-    assert 0.5 < loop.time() - began < 8 if asked == "1" else len(upstream.lines) == 2
+    assert 0.5 < loop.time() - began < 20 if asked == "1" else len(upstream.lines) == 2
     await answer.aclose()
 
 
@@ -192,7 +192,7 @@ async def test_an_error_without_an_end_is_read_no_further(serve: Serve) -> None:
 
     upstream, agent = await serve(script)
     assert await failure(agent) == ("the model's endpoint answered 400", [])
-    await asyncio.wait_for(upstream.lines[0].gone.wait(), 5)
+    await asyncio.wait_for(upstream.lines[0].gone.wait(), 30)
 
 
 async def test_an_answer_that_breaks_off_fails_and_keeps_what_was_said(serve: Serve) -> None:
@@ -224,7 +224,7 @@ async def test_an_answer_is_cut_off_where_it_is_too_long(serve: Serve) -> None:
     words, pieces = await failure(agent)
     assert words == "the answer is longer than 25 characters"
     assert "".join(map(str, pieces)) == "0123456789012345678901234"
-    await asyncio.wait_for(upstream.lines[0].gone.wait(), 5)
+    await asyncio.wait_for(upstream.lines[0].gone.wait(), 30)
 
 
 def test_a_key_is_not_shown_where_an_endpoint_is_printed() -> None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
-PATIENCE_S = 10
+PATIENCE_S = 30
 
 
 class Line:

@@ -69,15 +69,15 @@ async def test_redis_restarted_empty_is_one_explicit_gap_and_life_goes_on(fleet,
     back = returns(here, there)
     redis_service.kill()
     say(here, "during")
-    await until(lambda: one.heard == ["a", "b", "during"], 10)
+    await until(lambda: one.heard == ["a", "b", "during"], 30)
     assert await here.since(TEAM, one.last) == Gap(AWAY)
     redis_service.restart()
-    await until(back, 15)
+    await until(back, 30)
     outcome = await two.come()
     assert isinstance(outcome, Gap)
     assert outcome.reason == EPOCH
     say(here, "after")
-    await until(lambda: one.heard[-1] == two.heard[-1] == "after", 10)
+    await until(lambda: one.heard[-1] == two.heard[-1] == "after", 30)
     assert len(one.gaps) == 1, "the live one sees the other epoch"
     assert two.gaps == [EPOCH]
 
@@ -95,13 +95,13 @@ async def test_a_frozen_redis_holds_nobody_up_and_nothing_is_heard_twice(
     loop = asyncio.get_running_loop()
     began = loop.time()
     say(here, *(f"frozen {number}" for number in range(50)))
-    assert loop.time() - began < 0.5
-    await until(lambda: len(one.heard) == 51, 10)
+    assert loop.time() - began < 5
+    await until(lambda: len(one.heard) == 51, 30)
     assert (await here.since(TEAM, one.last)).reason == AWAY
     redis_service.cont()
-    await until(lambda: here.history.up, 10)
+    await until(lambda: here.history.up, 30)
     say(here, "after")
-    await until(lambda: one.heard[-1] == two.heard[-1] == "after", 10)
+    await until(lambda: one.heard[-1] == two.heard[-1] == "after", 30)
     assert len(one.heard) == len(set(one.heard)) == 52
     assert len(two.heard) == len(set(two.heard))
     assert one.gaps, "the other epoch"
@@ -115,7 +115,7 @@ async def test_a_restarted_redis_keeps_the_connections_of_others(fleet, redis_se
     redis_service.start()
     stranger = hub.history._wire._client = redis.client_id()
     say(hub, "a")
-    await until(lambda: hub.history._wire._client != stranger and hub.history.up, 15)
+    await until(lambda: hub.history._wire._client != stranger and hub.history.up, 30)
     assert await hub.append(TEAM, Event("said", {"text": "b"}))
     assert stranger in {int(client["id"]) for client in redis.client_list()}
 
@@ -142,9 +142,9 @@ async def test_a_process_that_finds_no_redis_publishes_unnumbered_and_numbers_la
     say(hub, "a")
     assert subscriber.heard == ["a"]
     redis_service.restart()
-    await until(lambda: hub.history.up and hub.connected, 15)
+    await until(lambda: hub.history.up and hub.connected, 30)
     say(hub, "b")
-    await until(lambda: subscriber.heard == ["a", "b"], 10)
+    await until(lambda: subscriber.heard == ["a", "b"], 30)
     assert subscriber.last.offset == 1
 
 
@@ -225,7 +225,7 @@ async def test_a_process_that_has_gone_deaf_still_hears_itself(fleet, redis, qui
     shard = hub._line._layer._get_layer()._shards[0]
     shard._receive_task.cancel()  # the subscription is there, and nobody reads it
     say(hub, "b", "c")
-    await until(lambda: subscriber.heard == ["a", "b", "c"], 10)
+    await until(lambda: subscriber.heard == ["a", "b", "c"], 30)
     assert subscriber.gaps == []
 
 
@@ -251,9 +251,9 @@ async def test_what_the_bus_died_with_comes_before_what_redis_says_when_it_is_ba
     await deaf_to(here, ["a", "b"])
     back = returns(here, there)
     redis_service.restart()
-    await until(back, 15)
+    await until(back, 30)
     say(there, "c")
-    await until(lambda: subscriber.heard[-1:] == ["c"], 10)
+    await until(lambda: subscriber.heard[-1:] == ["c"], 30)
     assert subscriber.heard == ["a", "b", "c"]
     assert len(subscriber.gaps) == 1
 
@@ -265,7 +265,7 @@ async def test_what_the_bus_died_with_comes_before_what_has_no_number(fleet, red
     await deaf_to(hub, ["a", "b"])
     redis_service.kill()
     say(hub, "c")
-    await until(lambda: subscriber.heard[-1:] == ["c"], 10)
+    await until(lambda: subscriber.heard[-1:] == ["c"], 30)
     assert subscriber.heard == ["a", "b", "c"]
     redis_service.start()
 
@@ -278,5 +278,5 @@ async def test_what_others_have_spoken_after_already_is_heard_by_nobody(fleet, q
     say(there, "b")
     await until(lambda: subscriber.heard == ["b"])
     assert len(subscriber.gaps) == 1
-    await until(lambda: not awaited(here), 10)
+    await until(lambda: not awaited(here), 30)
     assert subscriber.heard == ["b"]

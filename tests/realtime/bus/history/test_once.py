@@ -120,7 +120,7 @@ async def test_with_redis_away_each_says_it_to_its_own_and_nobody_numbers_it_lat
     say(there, "a")  # it was stopped all the time
     await until(lambda: far)
     place = await there.append(TEAM, Event("said", {"text": "b"}))
-    await until(lambda: len(near) == len(far) == 2, 10)
+    await until(lambda: len(near) == len(far) == 2)
     assert near == far == [("a", None), ("b", place)]
     assert place.offset == 1, "in the history is only what has a number"
 
@@ -215,13 +215,13 @@ async def test_what_had_a_number_before_redis_was_restarted_gets_none_after_it(
     events = []
     await there.join(TEAM, events.append)
     key = there.history._once.redis_key("key of a")
-    async with Redis.from_url(redis_service.url) as redis, asyncio.timeout(10):
+    async with Redis.from_url(redis_service.url) as redis, asyncio.timeout(30):
         while await redis.get(key) is None:  # by itself, though it has nothing to say
             await asyncio.sleep(0.05)
     say(there, "a")
     await until(lambda: events)
     assert (events[0].position, events[0].late) == (None, True)
     place = await there.append(TEAM, Event("said", {"text": "b"}))
-    await until(lambda: len(near) == len(events) == 2, 10)
+    await until(lambda: len(near) == len(events) == 2)
     assert near[1] == ("b", place)
     assert place.offset == 1

@@ -169,7 +169,7 @@ async def test_a_book_that_redis_has_lost_half_of_is_begun_again(fleet, redis):
 
 
 async def test_what_is_too_old_is_a_gap(fleet):
-    hub = await fleet(ttl_s=0.2)
+    hub = await fleet(ttl_s=2)
     here = (await hub.since(TEAM, None)).position
     await hub.append(TEAM, Event("said", {"text": "a"}))
 
@@ -177,7 +177,7 @@ async def test_what_is_too_old_is_a_gap(fleet):
         outcome = await hub.since(TEAM, here)
         return outcome.reason if isinstance(outcome, Gap) else ""
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await reason():
             await asyncio.sleep(0.02)
     assert await reason() == EXPIRED
@@ -189,7 +189,7 @@ async def test_what_is_too_old_is_a_gap(fleet):
 async def test_what_is_too_old_is_a_gap_where_something_is_said_all_the_time(fleet):
     hub = await fleet(ttl_s=1, size=100_000)
     here = (await hub.since(TEAM, None)).position
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while isinstance(outcome := await hub.since(TEAM, here), Recovered):
             last = await hub.append(TEAM, Event("said", {"text": "a"}))
             await asyncio.sleep(0.01)
@@ -244,7 +244,7 @@ async def test_who_leaves_and_comes_back_at_once_waits_for_its_new_subscription(
     hub = await fleet()
     layer, group = hub._line._layer, TEAM.group()
     await hub.join(TEAM, print)
-    assert await layer.hears(group, 5)
+    assert await layer.hears(group, 30)
     pubsub, answers = layer._get_layer()._shards[0]._pubsub, []
     handle, channel = pubsub.handle_message, layer.frame(group, {})[0]
 
@@ -264,7 +264,7 @@ async def test_who_leaves_and_comes_back_at_once_waits_for_its_new_subscription(
         await hub.join(TEAM, print)
     finally:
         redis_service.cont()
-    assert await layer.hears(group, 5)
+    assert await layer.hears(group, 30)
     first, last = answers[:3], answers[3:]
     assert first == [("unsubscribe", False), ("subscribe", False), ("unsubscribe", False)]
     assert last == [("subscribe", True)]
@@ -299,7 +299,7 @@ async def test_nobody_waits_for_a_number_when_the_process_stops(fleet, redis_ser
         await hub.stop()
     finally:
         redis_service.cont()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await known == (place.epoch, 2)
         assert await unknown is None
         assert await hub.append(TEAM, Event("said", {"text": "d"})) is None
@@ -332,7 +332,7 @@ async def test_ten_thousand_messages_while_subscribers_come_and_go(fleet):
         elif number and not number % 2000:
             await moves.come(here if number % 4000 else there)
     await moves.go()
-    await until(lambda: len(stays.heard) == total, 30)
+    await until(lambda: len(stays.heard) == total, 60)
     await moves.come(here)
     assert stays.gaps == moves.gaps == []
     assert len(moves.heard) == total
