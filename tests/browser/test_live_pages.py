@@ -159,7 +159,8 @@ async def test_what_fits_a_filter_is_heard_until_the_subscription_ends(
 ) -> None:
     alice = await Live.topics(await new_context(), house, "alice")
     await alice.subscribe("room", '{"agent_id": "a1"}')
-    await expect(alice.page.locator("#notice")).to_have_text("Subscribed to room.")
+    told = 'Subscribed to room {"agent_id":"a1"}.'
+    await expect(alice.page.locator("#notice")).to_have_text(told)
     bob = await Live.topics(await new_context(), house, "bob")
     carol = await Live.topics(await new_context(), house, "carol")
     await carol.subscribe("room")
