@@ -129,11 +129,14 @@ class Caller:
         raise AssertionError
 
 
-async def ended(url: str, within_s: float = 60.0) -> None:
-    """Wait until no command is open."""
+async def ended(
+    url: str, within_s: float = 60.0, *, meanwhile: Callable[[], object] = lambda: None
+) -> None:
+    """Wait until no command is open; `meanwhile` is called, in a thread, at every look."""
     deadline = time.monotonic() + within_s
     while left := (await asyncio.to_thread(checker.read, url)).open:
         assert time.monotonic() < deadline, f"{len(left)} commands are still open: {left}"
+        await asyncio.to_thread(meanwhile)
         await asyncio.sleep(0.1)
 
 

@@ -7,7 +7,6 @@ import functools
 
 import pytest
 
-from tests.chaos import checker
 from tests.chaos.checker import check
 from tests.chaos.fleet import Caller, FaultyDispatcher, FaultyServe, at_once, count, ended
 
@@ -88,11 +87,13 @@ async def test_f04_an_agent_killed_before_or_after_its_acknowledgement(one_serve
                 kills += 1
                 await asyncio.to_thread(crowd.start)
             await asyncio.sleep(0.02)
-    # It dies anew when enough comes to it once more.
-    while (await asyncio.to_thread(checker.read, server.environ["DATABASE_URL"])).open:
+
+    def revive() -> None:
+        """It dies anew when enough comes to it once more."""
         if not crowd.alive:
-            await asyncio.to_thread(crowd.start)
-        await asyncio.sleep(0.1)
+            crowd.start()
+
+    await ended(server.environ["DATABASE_URL"], meanwhile=revive)
     assert kills >= rounds // 2
     books = check(server.environ["DATABASE_URL"], caller.accepted.values(), crowd.lines())
     mine = [row for row in books.commands.values() if row.agent == name]
