@@ -1,4 +1,4 @@
-"""The request head: deadlines, sizes, doubles, smuggling. Source: PROTOCOLS.md 0.3."""
+"""The request head: deadlines, doubles, smuggling. Source: PROTOCOLS.md 0.3."""
 
 from __future__ import annotations
 
@@ -10,54 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.realtime.server.conftest import TEXT, UPGRADE, Serve, frame, head, until
+from tests.realtime.server.answering import app, refused
+from tests.realtime.server.conftest import UPGRADE, head, until
 
 FAST = {"head_deadline_s": 0.5}
-
-
-async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answer with what was understood; echo on a WebSocket."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        while (message := await receive())["type"] == "websocket.receive":
-            await send({"type": "websocket.send", "text": message["text"]})
-        return
-    body = b""
-    while (message := await receive())["type"] == "http.request":
-        body += message["body"]
-        if not message["more_body"]:
-            break
-    else:
-        return
-    said = {
-        "method": scope["method"],
-        "path": scope["path"],
-        "query": scope["query_string"].decode(),
-        "headers": [[name.decode(), value.decode("latin-1")] for name, value in scope["headers"]],
-        "body": body.decode(),
-    }
-    answer = json.dumps(said).encode()
-    headers = [(b"content-length", str(len(answer)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": answer})
-
-
-async def refused(serve: Serve, data: bytes, status: int) -> str:
-    """The message of the refusal that `data` meets, at once and before the application."""
-    served = await serve(app)
-    peer = await served.peer()
-    began = time.monotonic()
-    peer.send(data)
-    answer = await peer.answer()
-    assert time.monotonic() - began < 10
-    assert answer.status == status, answer.body
-    assert answer.headers["connection"] == "close"
-    assert answer.headers["content-type"] == "application/json"
-    assert await peer.ended() == b""
-    assert served.scopes == []
-    assert set(answer.error) == {"code", "message"}
-    return answer.error["message"]
 
 
 # --- deadlines ---
@@ -165,123 +121,6 @@ async def test_a_slow_body_is_not_a_late_head(serve):
     assert await peer.is_quiet(0.8)
     peer.send(b"late")
     assert json.loads((await peer.answer()).body)["body"] == "late"
-
-
-# --- sizes ---
-
-LINE = 8 * 1024
-
-
-def request_line(size: int) -> bytes:
-    path = "/" + "a" * (size - len("GET / HTTP/1.1\r\n"))
-    return head("GET", path, {"Host": "chat.example"})
-
-
-def with_header_line(size: int) -> bytes:
-    return head("GET", "/", {"X-Long": "y" * (size - len("X-Long: \r\n"))})
-
-
-def with_headers(count: int) -> bytes:
-    return head("GET", "/", {f"X-{number}": "y" for number in range(count)})
-
-
-@pytest.mark.parametrize(
-    "data", [request_line(LINE), with_header_line(LINE), with_headers(100)], ids=len
-)
-async def test_the_largest_head_passes(serve, data):
-    served = await serve(app)
-    peer = await served.peer()
-    peer.send(data)
-    assert (await peer.answer()).status == 200
-
-
-@pytest.mark.parametrize("make", [request_line, with_header_line], ids=lambda make: make.__name__)
-@pytest.mark.parametrize("sent", ["whole", "unfinished", "in pieces"])
-async def test_a_line_over_8_kib_gets_431_at_once(serve, make, sent):
-    data = make(LINE + 1)
-    if sent == "unfinished":
-        data = data[: LINE + 100 if make is request_line else -4].rstrip(b"\r\n")
-        data = data if make is request_line else make(LINE + 100)[:-4]
-    if sent == "in pieces":
-        served = await serve(app)
-        peer = await served.peer()
-        for start in range(0, len(data) - 4, 1000):
-            peer.send(data[start : start + 1000])
-            await peer.writer.drain()
-            await peer.is_quiet(0.002)
-        answer = await peer.answer()
-        assert (answer.status, answer.error["code"]) == (431, "HEADERS_TOO_LARGE")
-        return
-    assert "8192" in await refused(serve, data, 431)
-
-
-async def test_a_complete_long_line_is_noticed_before_the_next_one_begins(serve):
-    data = with_header_line(LINE + 300)[:-2]  # the line has ended, the head has not
-    assert "8192" in await refused(serve, data, 431)
-
-
-async def test_101_headers_get_431(serve):
-    assert "100" in await refused(serve, with_headers(101), 431)
-
-
-@pytest.mark.parametrize("whole", [True, False])
-async def test_a_head_over_32_kib_gets_431(serve, whole):
-    headers = {f"X-{number}": "y" * 7000 for number in range(5)}
-    data = head("GET", "/", headers)
-    assert "32768" in await refused(serve, data if whole else data[:-2], 431)
-
-
-async def test_an_upgrade_over_the_limits_does_not_hang(serve):
-    for headers in ({"X": "y" * 9000}, {f"X-{number}": "y" for number in range(200)}):
-        await refused(serve, head("GET", "/ws", {**UPGRADE, **headers}), 431)
-    await refused(serve, head("GET", "/ws?" + "a" * 9000, UPGRADE), 431)
-
-
-async def test_a_refusal_reaches_a_peer_that_is_still_sending(serve):
-    served = await serve(app)
-    peer = await served.peer()
-    peer.send(b"GET / HTTP/1.1\r\nX: " + b"y" * 4_000_000)
-    assert (await peer.answer()).status == 431
-
-
-async def test_a_refused_peer_that_stays_is_cut(serve):
-    served = await serve(app, http={"linger_s": 0.2})
-    peer = await served.peer()
-    peer.send(b"nonsense\r\n\r\n")
-    assert (await peer.answer()).status == 400
-    await until(lambda: not served.state.connections)
-
-
-async def test_pipelined_requests_are_each_measured_alone(serve):
-    served = await serve(app)
-    peer = await served.peer()
-    one = head("GET", "/", {f"X-{number}": "y" * 2000 for number in range(10)})
-    peer.send(one * 4 + one[:-2])
-    for _ in range(4):
-        assert (await peer.answer()).status == 200
-    peer.send(b"\r\n")
-    assert (await peer.answer()).status == 200
-
-
-async def test_a_body_is_not_measured_as_a_line(serve):
-    served = await serve(app)
-    peer = await served.peer()
-    body = b"b" * 50_000
-    peer.send(head("POST", "/", {"Host": "a", "Content-Length": "50000"}) + body + b"GET /2 HT")
-    assert len(json.loads((await peer.answer()).body)["body"]) == 50_000
-    peer.send(b"TP/1.1\r\nHost: a\r\n\r\n")
-    assert json.loads((await peer.answer()).body)["path"] == "/2"
-
-
-@pytest.mark.parametrize("endless", [b"5;x=", b"0\r\nX: "], ids=["extension", "trailer"])
-async def test_endless_chunk_extensions_and_trailers_are_refused(serve, endless):
-    served = await serve(app)
-    peer = await served.peer()
-    peer.request(method="POST", Transfer_Encoding="chunked")
-    await until(lambda: served.scopes)
-    peer.send(endless + b"y" * 100_000)
-    assert (await peer.answer()).status == 431
-    await until(lambda: not served.state.tasks)
 
 
 # --- what may stand in a head ---
@@ -443,100 +282,6 @@ async def test_a_trailer_does_not_change_the_headers(serve):
     peer.send(b"3\r\nabc\r\n0\r\nAuthorization: Bearer stolen\r\n\r\n")
     assert (await peer.answer()).status == 204
     assert [name for name, _ in seen] == [b"host", b"transfer-encoding"]
-
-
-# --- upgrades ---
-
-
-async def test_frames_in_the_segment_of_the_handshake_are_not_lost(serve):
-    served = await serve(app)
-    peer = await served.peer()
-    peer.upgrade(rest=frame(TEXT, b"first") + frame(TEXT, b"second") + frame(TEXT, b"third")[:4])
-    assert (await peer.answer()).status == 101
-    assert [await peer.text(), await peer.text()] == ["first", "second"]
-    peer.send(frame(TEXT, b"third")[4:])
-    assert await peer.text() == "third"
-
-
-@pytest.mark.parametrize("value", ["h2c", "websocket2", "TLS/1.0", "h2c, websocket"])
-async def test_another_upgrade_is_ignored(serve, value):
-    served = await serve(app)
-    peer = await served.peer()
-    peer.request("/plain", Connection="Upgrade, HTTP2-Settings", Upgrade=value)
-    answer = await peer.answer()
-    assert answer.status == 200
-    assert json.loads(answer.body)["path"] == "/plain"
-    peer.request("/next")
-    assert json.loads((await peer.answer()).body)["path"] == "/next"
-
-
-@pytest.mark.parametrize("in_one", [True, False])
-async def test_the_body_of_an_ignored_upgrade_is_no_second_request(serve, in_one):
-    served = await serve(app)
-    peer = await served.peer()
-    body = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
-    extra = {"Connection": "Upgrade", "Upgrade": "h2c", "Content-Length": str(len(body))}
-    first = head("POST", "/outer", {"Host": "a", **extra})
-    rest = body + head("GET", "/after", {"Host": "a"})
-    peer.send(first + rest if in_one else first)
-    if not in_one:
-        await until(lambda: served.scopes)
-        peer.send(rest)
-    said = json.loads((await peer.answer()).body)
-    assert (said["path"], said["body"]) == ("/outer", body.decode())
-    assert json.loads((await peer.answer()).body)["path"] == "/after"
-
-
-async def test_a_head_behind_an_ignored_upgrade_has_its_limits(serve):
-    served = await serve(app)
-    peer = await served.peer()
-    first = head("GET", "/first", {"Host": "a", "Connection": "Upgrade", "Upgrade": "h2c"})
-    peer.send(first + with_headers(101))
-    assert json.loads((await peer.answer()).body)["path"] == "/first"
-    assert (await peer.answer()).status == 431
-
-
-async def test_an_ignored_upgrade_may_close(serve):
-    served = await serve(app)
-    peer = await served.peer()
-    peer.request("/last", Connection="close, Upgrade", Upgrade="h2c")
-    assert json.loads((await peer.answer()).body)["path"] == "/last"
-    assert await peer.ended() == b""
-
-
-async def test_http_1_0_does_not_upgrade(serve):
-    served = await serve(app)
-    peer = await served.peer()
-    peer.send(head("GET", "/ws", UPGRADE).replace(b"HTTP/1.1", b"HTTP/1.0"))
-    assert (await peer.answer()).status == 200
-
-
-async def test_the_connection_header_may_come_in_parts(serve):
-    served = await serve(app)
-    peer = await served.peer()
-    peer.send(head("GET", "/ws", {**UPGRADE, "connection": "keep-alive"}))
-    assert (await peer.answer()).status == 101
-
-
-async def test_an_upgrade_with_a_body_gets_400(serve):
-    await refused(serve, head("GET", "/ws", {**UPGRADE, "Content-Length": "3"}) + b"abc", 400)
-
-
-async def test_an_upgrade_does_not_cut_a_response_in_two(serve):
-    release = asyncio.Event()
-
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
-        await release.wait()
-        await app(scope, receive, send)
-
-    served = await serve(slow)
-    peer = await served.peer()
-    peer.send(head("GET", "/1", {"Host": "a"}) + head("GET", "/ws", UPGRADE))
-    await until(lambda: served.scopes)
-    release.set()
-    assert json.loads((await peer.answer()).body)["path"] == "/1"
-    assert (await peer.answer()).status == 400
-    assert len(served.scopes) == 1
 
 
 # --- logs ---
