@@ -1,4 +1,5 @@
-"""The pairing cases PAIR-01 to 06 and 09 to 12 of the reliability page, over real sockets.
+"""The pairing cases PAIR-01 to 06, 09 and 12 of the reliability page, over real sockets;
+10 and 11 are in test_pairing_pages.
 
 Where PROTOCOLS.md 2.4 and 2.5 say otherwise they hold: an unknown id is `expired`, one request too
 many gets row 4's error, and no wrong code burns a request, for only administrators give codes.
