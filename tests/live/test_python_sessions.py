@@ -229,7 +229,7 @@ async def test_a_worker_whose_gateway_is_killed_goes_on_at_another_and_every_vie
 
 
 @pytest.mark.postgres
-async def test_a_worker_that_is_away_too_long_is_told_that_its_turn_has_failed_and_serves_the_next(
+async def test_what_a_worker_says_after_its_turn_has_failed_is_kept_and_it_serves_the_next(
     serve,
 ):
     first = serve(database="postgres", NODE_LEASE_S="5", WORKER_GRACE_S="3")
@@ -258,12 +258,14 @@ async def test_a_worker_that_is_away_too_long_is_told_that_its_turn_has_failed_a
             await viewer.until(lambda: viewer.results() == ["the worker has gone"])
             over.set()
             line.mode = "pass"
+            await viewer.until(lambda: viewer.results() == ["the worker has gone", "wait"])
             await viewer.client.send_message("next", event_id="u-2")
             await viewer.until(lambda: viewer.results()[-1] == "next")
             log = await the_log(second, session)
     kept = [frame["uuid"] for frame in viewer.of(dict) if frame["type"] in STORED - {"system"}]
     assert kept == log
-    assert viewer.results() == ["the worker has gone", "next"]
+    assert viewer.results() == ["the worker has gone", "wait", "next"]
+    assert not [one for one in viewer.of(dict) if one["type"] == "assistant"], "another agent spoke"
 
 
 async def test_a_question_waits_through_lost_lines_of_the_worker_and_the_viewer(serve):
