@@ -24,7 +24,7 @@ pytestmark = [
 
 NAMES = [f"edge_{number}" for number in range(count(10, 200))]
 QUICK = {"COMMAND_LEASE_S": "2", "NODE_LEASE_S": "5"}
-ON_THE_WAY_S = 1.0  # of an answer, on a busy machine
+SOON_S = count(20, 5)  # five, but where other tests run beside it
 
 
 async def test_f11_postgresql_restarts_and_stalls(serve, agents, postgres_service):
@@ -33,14 +33,14 @@ async def test_f11_postgresql_restarts_and_stalls(serve, agents, postgres_servic
     crowd = agents(NAMES, server)
     caller = Caller([server.url], NAMES)
     await caller.send(len(NAMES))
+    still: list[float] = []  # from when on it answered nothing, and until when
 
     async def fall(away) -> None:
         caller.answers.clear()
         async with caller.steadily(count(4, 20)):
             await eventually(lambda: len(caller.answers) > 8, what="load")
-            # 5 s, and what this machine takes anyhow.
-            within_s = 5 + 2 * max(answer.took_s for answer in caller.answers)
-            away_s = time.monotonic()
+            # And what this machine takes anyhow.
+            within_s = SOON_S + 2 * max(answer.took_s for answer in caller.answers)
             await away()
             back_s = time.monotonic()
             (first,) = await caller.send(1)
@@ -52,9 +52,11 @@ async def test_f11_postgresql_restarts_and_stalls(serve, agents, postgres_servic
         assert not [answer for answer in refused if answer.began_s > back_s + within_s]
         if away is stall:
             assert refused, "those who asked meanwhile were told to come again"
-            accepted = [answer.ended_s for answer in caller.answers if answer not in refused]
-            meanwhile = [at_s for at_s in accepted if away_s + ON_THE_WAY_S < at_s < back_s]
-            assert not meanwhile, "accepted by nobody"
+            stood, went_on = still
+            asked = [answer for answer in caller.answers if answer.began_s > stood]
+            assert not [one for one in asked if one not in refused and one.ended_s < went_on], (
+                "accepted by nobody"
+            )
 
     async def restart(how: signal.Signals) -> None:
         os.kill(postgres_service.pid, how)
@@ -63,7 +65,9 @@ async def test_f11_postgresql_restarts_and_stalls(serve, agents, postgres_servic
 
     async def stall() -> None:
         postgres_service.stop()
+        still.append(time.monotonic())
         await asyncio.sleep(count(6, 10))  # longer than a request waits
+        still.append(time.monotonic())
         postgres_service.cont()
 
     await fall(functools.partial(restart, signal.SIGINT))
@@ -99,18 +103,17 @@ async def test_f12_nobody_knows_whether_it_was_committed(serve, agents, postgres
         url = server.environ["DATABASE_URL"]
         behind = serve(beside=server, DATABASE_URL=url.replace(port, cut))
         caller = Caller([behind.url], NAMES[:2])
-        in_all = count(6, 200)
-        for _ in range(in_all):
-            said = len(caller.answers)
+        in_all, asked = count(6, 200), 0
+        # 200: it had been committed, and its key found it.
+        while asked < in_all or 200 not in {answer.status for answer in caller.answers}:
+            asked, said, cut = asked + 1, len(caller.answers), proxy.cut
             proxy.armed = True
             work = asyncio.create_task(caller.send(1))
-            while not work.done() and len(caller.answers) == said:
+            while len(caller.answers) == said or proxy.cut == cut:
+                assert not work.done(), "without a COMMIT"
                 await asyncio.sleep(0.002)
             proxy.armed = False
             await work
-        assert proxy.cut >= in_all
-        again = [answer.status for answer in caller.answers].count(200)
-        assert again, "some had been committed: their key found them"
         await ended(url)
         books = check(url, caller.accepted.values(), crowd.lines())
-        assert len(books.commands) == in_all
+        assert len(books.commands) == asked

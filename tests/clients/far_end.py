@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
@@ -121,7 +122,8 @@ class EdgeServer:
             async for text in socket:
                 visit.texts.append(text)
                 visit.frames.append(json.loads(text))
-                await self.heard(visit, visit.frames[-1])
+                with suppress(ConnectionClosed):  # what it said before it left is read all the same
+                    await self.heard(visit, visit.frames[-1])
         except ConnectionClosed:
             pass
 

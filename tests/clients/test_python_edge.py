@@ -129,7 +129,7 @@ async def test_a_scheduled_one_acts_at_its_time_without_a_connection(server, tmp
     desk = Desk(server.url, tmp_path, now=time.time)
     async with desk.at_work():
         visit = await server.visit()
-        soon = written(time.time() + 2)
+        soon = written(time.time() + 5)
         await visit.say(command("c1", "schedule_message", send_at=soon))
         assert await visit.acked(1) == [{"command_id": "c1", "status": "completed"}]
         assert not desk.acted

@@ -188,8 +188,8 @@ async def test_filters_that_are_none_are_refused_at_once_and_not_heard_without(t
 
 
 async def test_so_much_waits_and_no_more(topic_server):
+    topic_server.refuse = 503
     async with topics(topic_server, timing=SLOW, queue_max=2) as client:
-        topic_server.refuse = 503
         for number in range(2):
             await client.publish("t", number)
         with pytest.raises(QueueFull, match="2 messages wait already"):

@@ -85,10 +85,12 @@ async def said(visit: Any, kind: str, count: int = 1) -> list[dict]:
 
 
 async def test_a_turn_streams_says_and_ends_with_its_result(session_server):
-    async with Bench(session_server).at_work():
+    bench = Bench(session_server)
+    async with bench.at_work():
         visit = await session_server.visit()
         assert visit.path == "/v1/sessions/ws/session_1/worker"
         assert visit.headers["Authorization"] == "Bearer key"
+        await until(lambda: bench.worker.is_connected())  # a piece of an answer does not wait
         await visit.say(user([{"type": "text", "text": "stream"}], "u1"))
         (result,) = await said(visit, "result")
         kinds = [frame["type"] for frame in visit.frames if frame["type"] != "keep_alive"]

@@ -106,7 +106,8 @@ async def test_run_events_reach_the_user_and_administrators_and_nobody_else(serv
         assert watcher.run_events(answer["runId"]) == expected
     for stranger in (bob, carol):
         await stranger.ask("health")
-        assert [frame for frame in stranger.frames if frame["type"] == "event"] == []
+        told = {frame["event"] for frame in stranger.frames if frame["type"] == "event"}
+        assert told <= {"resync"}, "which all hear when Redis was slow for a moment"
 
 
 async def test_pairing_from_code_to_chat(server, join):

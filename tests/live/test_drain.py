@@ -43,7 +43,7 @@ async def test_a_restart_tells_everybody_and_finishes_what_runs(serve, join):
 
 
 async def test_a_run_that_does_not_end_in_time_is_recorded_as_failed(serve, join):
-    server = serve(DRAIN_S="0.5", database="sqlite")
+    server = serve(DRAIN_S="5", database="sqlite")  # two seconds of it are to record the run
     alice = await join(server, token=(key := key_of("alice")))
     await alice.send("chat.send", message="slow 60", sessionKey="s")
     await alice.event("agent", "run.started")

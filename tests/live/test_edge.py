@@ -89,7 +89,7 @@ async def test_a_command_waits_for_its_agent_and_every_step_of_it_is_recorded(se
 
 
 async def test_a_newer_connection_takes_over_and_what_was_not_acknowledged_comes_again(serve):
-    server = serve(COMMAND_LEASE_S="5")
+    server = serve(COMMAND_LEASE_S="20")  # it would come to the older one once more
     async with agent(server) as old:
         (command,) = await send(server)
         assert (await hear(old))["data"]["command_id"] == command
@@ -113,6 +113,7 @@ async def test_two_processes_are_one_queue_and_one_may_be_killed(serve):
         second = serve(beside=first)  # with a dispatcher
         assert (await hear(socket))["data"]["command_id"] == held_back[0]
         await socket.send(ack(held_back[0], status="received"))
+        await said(socket)
         (lost,) = await send(second)
         assert (await hear(socket))["data"]["command_id"] == lost
         first.kill()

@@ -231,6 +231,9 @@ async def test_a_command_by_rest_reaches_the_socket_or_the_http_fallback(serve, 
         (row,) = (await http.get("/api/edge/agents", headers=headers)).json()["results"]
         assert (row["agent_id"], row["online"], row["queue_depth"]) == (EDGE_1, True, 0)
         await agent.close()
+        async with asyncio.timeout(PATIENCE_S):
+            while row["online"]:
+                (row,) = (await http.get("/api/edge/agents", headers=headers)).json()["results"]
         second = json.loads(server.run("send_command", EDGE_1, "set_rule", "{}", "--json"))
         synced = await http.post("/edge/sync", json=body, headers=edge)
         assert [c["command_id"] for c in synced.json()["commands"]] == [second["command_id"]]

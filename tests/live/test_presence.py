@@ -177,15 +177,18 @@ async def test_heartbeats_write_nothing_to_the_database_and_are_seen_by_all(pair
     first, second = pair()
     one = await enter(first, "alice", "g", "desk")
     with psycopg.connect(first.environ["DATABASE_URL"], autocommit=True) as database:
-        [row] = rows(database)
-        [before] = await View(second).members("g")
+        [row], [before] = rows(database), await View(second).members("g")
         assert row[1] == datetime.fromisoformat(before["last_seen"])
-
-        async with asyncio.timeout(10 * LIVE_S):
-            while (await View(second).members("g"))[0]["last_seen"] == before["last_seen"]:
-                await one.say("echo", msg_type="heartbeat")
-                await asyncio.sleep(0.1)
-        assert rows(database) == [row]
+        while True:
+            async with asyncio.timeout(10 * LIVE_S):
+                while (await View(second).members("g"))[0]["last_seen"] == before["last_seen"]:
+                    await one.say("echo", msg_type="heartbeat")
+                    await asyncio.sleep(0.1)
+            if rows(database) == [row]:
+                break
+            # Only where Redis was too slow for a moment: then the rows are told, once in a while.
+            assert "presence.live_lost" in first.log()
+            [row], [before] = rows(database), await View(second).members("g")
 
 
 def rows(database):

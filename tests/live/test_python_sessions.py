@@ -130,6 +130,11 @@ async def failing(line: FaultProxy, number: int, watched: Watching):
     await watched.until(lambda: len(watched.of(Resumed)) > number)
 
 
+def workers_session(server: Any) -> str:
+    """A session in which nobody else answers while the worker's line is lost."""
+    return a_session(server, "s", "alice", "--agent", "worker")
+
+
 async def the_log(server: Any, session: str) -> list[str]:
     async with Viewer(server, session, ALICE, replay="true") as late:
         await late.entered()
@@ -138,7 +143,7 @@ async def the_log(server: Any, session: str) -> list[str]:
 
 async def test_after_fifty_reconnects_nothing_is_lost_and_nothing_came_twice(serve):
     server = serve()
-    session = a_session(server)
+    session = workers_session(server)
     said = [f"u-{number}" for number in range(RECONNECTS)]
     with FaultProxy("127.0.0.1", server.port) as line:
         async with (
@@ -166,7 +171,7 @@ async def test_after_fifty_reconnects_nothing_is_lost_and_nothing_came_twice(ser
 
 async def test_a_worker_whose_line_is_cut_answers_everything_once(serve):
     server = serve()
-    session = a_session(server)
+    session = workers_session(server)
     with FaultProxy("127.0.0.1", server.port) as line:
         async with (
             working(session, line.port, a_key(server)),
@@ -191,7 +196,7 @@ async def test_a_worker_whose_gateway_is_killed_goes_on_at_another_and_every_vie
 ):
     first = serve(database="postgres", NODE_LEASE_S="5")
     second = serve(beside=first)
-    session, key = a_session(first), a_key(first)
+    session, key = workers_session(first), a_key(first)
     half, pieces = asyncio.Event(), [f"piece {number}" for number in range(20)]
 
     async def turn(turn: Turn) -> str:
@@ -234,7 +239,7 @@ async def test_what_a_worker_says_after_its_turn_has_failed_is_kept_and_it_serve
 ):
     first = serve(database="postgres", NODE_LEASE_S="5", WORKER_GRACE_S="3")
     second = serve(beside=first)
-    session, key = a_session(first), a_key(first)
+    session, key = workers_session(first), a_key(first)
     begun, over = asyncio.Event(), asyncio.Event()
 
     async def turn(turn: Turn) -> str:
@@ -270,7 +275,7 @@ async def test_what_a_worker_says_after_its_turn_has_failed_is_kept_and_it_serve
 
 async def test_a_question_waits_through_lost_lines_of_the_worker_and_the_viewer(serve):
     server = serve()
-    session = a_session(server)
+    session = workers_session(server)
 
     async def careful(turn: Turn) -> str:
         decision = await turn.ask("Bash", {"command": turn.text})
@@ -301,8 +306,10 @@ async def test_what_an_earlier_client_has_said_is_known_and_not_said_again(serve
     server = serve(database="sqlite")
     session = a_session(server)
     for _ in range(2):  # a program that was started again, and does not know what it has said
-        async with watching(session, server.port) as viewer, asyncio.timeout(WITHIN_S):
-            await viewer.client.send_message("once", event_id="u-1")
+        async with watching(session, server.port, replay=True) as viewer:
+            async with asyncio.timeout(WITHIN_S):
+                await viewer.client.send_message("once", event_id="u-1")
+            await viewer.until(viewer.results)  # else what is said next goes into this turn
     async with watching(session, server.port) as viewer, asyncio.timeout(WITHIN_S):
         await viewer.client.send_message("and this", event_id="u-2")
         await viewer.until(lambda: "and this" in viewer.results())
@@ -324,7 +331,7 @@ async def test_what_is_over_the_rate_is_refused_by_name_and_whoever_waits_hears_
 
 async def test_what_the_readme_says_watches_and_works(serve, monkeypatch, capsys):
     server = serve()
-    session = a_session(server)
+    session = workers_session(server)
     viewing, serving = {"__name__": "readme"}, {"__name__": "readme"}
     exec(SNIPPETS[-2], viewing)
     exec(SNIPPETS[-1], serving)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 
 import pytest
@@ -22,10 +23,12 @@ async def test_a_peer_that_stops_reading_is_closed_and_the_others_go_on(serve, j
     async with connect(server.ws_url, max_queue=1, proxy=None, close_timeout=0.1) as stalled:
         await stalled.send(json.dumps(hello))
         await stalled.recv()  # and nothing after that
-        said = "x" * 400_000
-        async with asyncio.timeout(40):
+        said = "x" * 200_000  # less than may wait: nobody who reads is slow
+        numbers = itertools.count()  # each in a session of its own: no history is read
+        async with asyncio.timeout(100):
             while '"code": 4008' not in server.log() and "code=4008" not in server.log():
-                answer = await alice.ask("chat.send", message=said, sessionKey="s", stream=True)
+                key = f"s{next(numbers)}"
+                answer = await alice.ask("chat.send", message=said, sessionKey=key)
                 assert answer["content"] == said
                 alice.frames.clear()
                 phone.frames.clear()

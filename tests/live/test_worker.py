@@ -173,7 +173,7 @@ async def test_with_agent_worker_a_message_waits_for_its_worker(serve, join):
         async with Worker(server, session, a_key(server)) as again:
             await again.ready(viewer)
             await viewer.say("three", uuid="u-3")
-            assert (await again.asked("three")) == again.frames[0]
+            assert (await again.asked("three")) == again.events[0]
 
 
 async def test_a_turn_whose_worker_does_not_come_back_fails_and_says_so(serve, join):

@@ -26,6 +26,7 @@ class Worker(Viewer):
         await self.send({"type": "system", "subtype": "init", "uuid": uuid})
         for viewer in viewers:
             await viewer.frame(lambda f: f.get("uuid") == uuid)
+        await self.entered()  # what comes now is told with its turn, not read after the fact
 
     number = 0
 

@@ -42,20 +42,24 @@ async def agent(monkeypatch):
 
 @pytest.fixture
 async def run():
-    """`await run(hub, **options)`: a dispatcher at work; ended with the test."""
+    """`await run(hub, **options)`: a dispatcher at work, whose first look at everything is over;
+    ended with the test.
+    """
     tasks = []
 
     async def start(hub, **options):
         dispatcher = Dispatcher(hub, name="d1", **options)
         dispatcher.start()
+        looked = asyncio.Event()
 
         async def turn():
             while True:
                 await dispatcher.wait()
                 await dispatcher.work()
+                looked.set()
 
         tasks.append(asyncio.create_task(turn()))
-        return dispatcher
+        await asyncio.wait_for(looked.wait(), 30)
 
     yield start
     for task in tasks:
@@ -67,11 +71,6 @@ def listening(hub):
     heard = []
     hub.join_here(AGENT, heard.append)
     return heard
-
-
-async def settled(dispatcher):
-    """Its first look at everything is behind it."""
-    await until(lambda: dispatcher._look_at > 0 and not dispatcher._woken.is_set())
 
 
 async def hint(hub, agent):
@@ -86,8 +85,7 @@ def in_(seconds):
 async def test_a_hint_leads_to_a_lease_and_word_to_the_agents_socket(agent, run):
     hub = Hub()
     heard = listening(hub)
-    dispatcher = await run(hub, poll_s=NEVER_S)
-    await settled(dispatcher)
+    await run(hub, poll_s=NEVER_S)
     command = await in_thread(queue, ALICE)
     assert heard == []
     await hint(hub, agent)
@@ -100,8 +98,7 @@ async def test_a_hint_leads_to_a_lease_and_word_to_the_agents_socket(agent, run)
 async def test_without_any_hint_the_poll_finds_it(agent, run):
     hub = Hub()
     heard = listening(hub)
-    dispatcher = await run(hub, poll_s=0.1)
-    await settled(dispatcher)
+    await run(hub, poll_s=0.1)
     await in_thread(queue, ALICE)
     await until(lambda: heard)
 
@@ -109,8 +106,7 @@ async def test_without_any_hint_the_poll_finds_it(agent, run):
 async def test_a_command_is_claimed_when_it_is_due_and_not_at_the_next_poll(agent, run):
     hub = Hub()
     heard = listening(hub)
-    dispatcher = await run(hub, poll_s=NEVER_S)
-    await settled(dispatcher)
+    await run(hub, poll_s=NEVER_S)
     command = await in_thread(queue, ALICE, deliver_at=in_(0.4))
     await hint(hub, agent)  # what every scheduling says; nothing is due yet
     await until(lambda: heard)

@@ -32,8 +32,10 @@ TEAM = addresses.group("r", "team")
 
 
 @pytest.fixture
-async def node(settings):
-    settings.REDIS_URL = ""
+async def node(settings, monkeypatch):
+    """It does nothing by itself that a test does with it, however long that takes."""
+    settings.REDIS_URL, settings.NODE_LEASE_S = "", 3600
+    monkeypatch.setattr(nodes, "QUEUES_S", 3600.0)
     await in_thread(Account.default)
     node = await nodes.ensure_started()
     yield node

@@ -88,7 +88,7 @@ def test_any_printable_text_is_an_id(user_id: str) -> None:
     assert shown(signed({"userId": user_id})).id == f"nexus:{user_id}"
 
 
-NOW_S = int(time.time())
+NOW_S, DAY_S = int(time.time()), 86_400  # when the tests are collected, and longer than they run
 BAD_CLAIMS = [
     {"role": "agent"},
     {"user_id": "usr_123", "role": "agent"},
@@ -98,8 +98,8 @@ BAD_CLAIMS = [
     *[CLAIMS | {"exp": odd} for odd in (NOW_S - 1, 0, -1, None, "soon", [], {}, True, 10**400)],
     '{"userId":"u","role":"agent","exp":Infinity}',
     '{"userId":"u","role":"agent","exp":NaN}',
-    *[CLAIMS | {"nbf": odd} for odd in (NOW_S + 3600, None, "later")],
-    *[CLAIMS | {"iat": odd} for odd in (NOW_S + 3600, None, "then")],
+    *[CLAIMS | {"nbf": odd} for odd in (NOW_S + DAY_S, None, "later")],
+    *[CLAIMS | {"iat": odd} for odd in (NOW_S + DAY_S, None, "then")],
     "[]",
     "null",
     '"usr_123"',

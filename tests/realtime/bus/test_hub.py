@@ -6,6 +6,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from realtime.bus.hub import Hub
+from realtime.bus.line import DEAF_S
 from realtime.core import addresses
 from realtime.core.events import RESYNC, Event
 from tests.doubles import until
@@ -275,18 +276,34 @@ async def test_an_event_that_cannot_be_sent_does_not_end_the_sender(hubs, exchan
     await until(lambda: heard)
 
 
+class Clock:
+    """Stands for the module `time` of a line."""
+
+    now_s = 1000.0
+
+    def monotonic(self):
+        return self.now_s
+
+
 async def test_a_line_that_fell_silent_is_noticed_and_made_anew(exchange, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("realtime.bus.line.time", clock)
     monkeypatch.setattr("realtime.bus.line.PROBE_S", 0.02)
-    monkeypatch.setattr("realtime.bus.line.DEAF_S", 0.2)
     layer = exchange.layer()
     hub = Hub(layer)
     await hub.start()
-    # Longer than it may be deaf: it hears itself.
-    await until(lambda: len(exchange.published) > 20)
+    for _ in range(4):  # together longer than it may be deaf: it hears itself
+        clock.now_s += DEAF_S / 3
+        await until(lambda: hub._line._echoed == clock.now_s)
     assert hub.connected
     assert not layer.dropped
     exchange.groups.clear()  # nothing arrives any more, and nothing fails
-    await until(lambda: layer.dropped)
+
+    def noticed():
+        clock.now_s += DEAF_S / 3
+        return layer.dropped
+
+    await until(noticed)
     assert not hub.connected
     await hub.stop()
 

@@ -85,24 +85,27 @@ async def test_an_error_in_the_stream_is_tried_again_before_the_first_piece_only
 
 
 def in_seconds(seconds: int) -> str:
+    """To be asked for in a test: the whole run takes its time after the tests are collected."""
     return format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds), usegmt=True)
 
 
-@pytest.mark.parametrize("asked", ["1", in_seconds(2)])
-async def test_the_wait_that_an_endpoint_asks_for_is_kept(serve: Serve, asked: str) -> None:
+@pytest.mark.parametrize("date", [False, True])
+async def test_the_wait_that_an_endpoint_asks_for_is_kept(serve: Serve, date: bool) -> None:
+    asked = in_seconds(2) if date else "1"
     upstream, agent = await serve(refusing(429, Retry_After=asked), good)
     loop = asyncio.get_running_loop()
     answer = agent.run(Turn(message="hi"))
     assert await anext(answer) == Retrying(2, 3)
     began = loop.time()
     assert await anext(answer) == "Hello "
-    assert 0.5 < loop.time() - began < 20 if asked == "1" else len(upstream.lines) == 2
+    assert len(upstream.lines) == 2
+    assert date or 0.5 < loop.time() - began < 20
     await answer.aclose()
 
 
-@pytest.mark.parametrize("asked", ["3600", "99999999999999999999", in_seconds(3600)])
+@pytest.mark.parametrize("asked", ["3600", "99999999999999999999", ""])
 async def test_a_wait_that_is_too_long_fails_at_once(serve: Serve, asked: str) -> None:
-    upstream, agent = await serve(refusing(429, Retry_After=asked))
+    upstream, agent = await serve(refusing(429, Retry_After=asked or in_seconds(3600)))
     words, pieces = await failure(agent)
     assert words.startswith("the model's endpoint answered 429: try again in ")
     assert (pieces, len(upstream.lines)) == ([], 1)
