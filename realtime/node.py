@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -48,6 +48,7 @@ REST_TIMES, MAX_REST_S = 1.0, 0.02  # before the next reading, in times of the l
 HEAR_S = 5.0  # how long an answer waits for its announcement before it goes out alone
 QUEUES_S = 2.0  # how often it learns what waits for whom
 TIDY_S = 60.0
+CANCEL_S = 1.0  # for a task of its own to end, before it is cancelled once more
 OUTSIDE_S = 0.5  # before other programs' Redis channel is listened to again
 
 
@@ -123,9 +124,7 @@ class Node:
         self._stopping = True
         async with self._heard:
             self._heard.notify_all()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _cancelled(self._tasks)
         await self.showing.tell()
         await self._seen.stop()
         await self.hub.stop()
@@ -293,6 +292,17 @@ class Node:
                 if not failing:
                     logger.error("node.task_failed", task=name, exc_info=error)
                 failing = True
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel them until they have ended: one cancellation may be lost in `wait_for` of Python 3.11
+    (redis-py writes with it), and who renews a lease would go on for ever.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_S)
 
 
 def _every(seconds: float) -> Callable[[], Awaitable[None]]:

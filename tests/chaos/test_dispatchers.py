@@ -15,7 +15,7 @@ from tests.services import until
 pytestmark = [
     pytest.mark.live,
     pytest.mark.chaos,
-    pytest.mark.timeout(count(120, 600)),
+    pytest.mark.timeout(count(240, 600)),
     pytest.mark.postgres,
 ]
 
@@ -49,7 +49,7 @@ async def test_f26_a_dispatcher_that_stalls_is_fenced_off(serve, agents, point):
     stalled = serve(program=FaultyDispatcher, beside=server, FAULT=f"{point}:1:SIGSTOP")
     caller = Caller([server.url], NAMES)
     await caller.send(count(6, 40))
-    await asyncio.to_thread(until, lambda: frozen(stalled.pid), 30, "stall")
+    await asyncio.to_thread(until, lambda: frozen(stalled.pid), 90, "stall")
     serve(program=FaultyDispatcher, beside=server)
     began_s = time.monotonic()
     url = server.environ["DATABASE_URL"]

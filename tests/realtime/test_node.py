@@ -63,6 +63,25 @@ async def test_it_is_started_once_and_leaves_nothing_behind(node):
     assert await in_thread(Node.objects.count) == 0
 
 
+async def test_it_stops_though_one_of_its_tasks_has_lost_a_cancellation(node, monkeypatch):
+    monkeypatch.setattr(nodes, "CANCEL_S", 0.01)
+    began, lost = asyncio.Event(), asyncio.Event()
+
+    async def deaf():
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            lost.set()
+        await asyncio.Event().wait()
+
+    node._tasks.append(asyncio.create_task(deaf()))
+    async with asyncio.timeout(30):
+        await began.wait()
+        await nodes.stop()
+    assert lost.is_set()
+
+
 async def test_a_stop_that_comes_with_a_hint_is_a_stop(node):
     heard = []
     await node.hub.join(TEAM, heard.append)
