@@ -122,8 +122,10 @@ class Line:
             await self._layer.group_add(address.group(), self._channel)
             self._subscribed.add(address)
         elif address not in self._wanted and address in self._subscribed:
+            self._subscribed.discard(
+                address
+            )  # also if it fails: whoever comes back subscribes anew
             await self._layer.group_discard(address.group(), self._channel)
-            self._subscribed.discard(address)
 
     async def listens(self, address: Address) -> bool:
         """Whether Redis has said that whatever is published to `address` comes here from now on.

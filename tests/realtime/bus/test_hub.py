@@ -255,6 +255,28 @@ async def test_an_address_left_while_the_bus_was_away_is_not_subscribed_any_more
     assert exchange.groups[TEAM.group()] == {}
 
 
+async def test_who_comes_back_to_an_address_that_was_left_as_the_bus_went_is_subscribed_again(
+    hubs, exchange, monkeypatch
+):
+    here, there = hubs
+    heard = []
+    await here.join(TEAM, heard.append)
+    discard = FakeLayer.group_discard
+
+    async def torn(layer, group, channel):
+        await discard(layer, group, channel)
+        exchange.down = True
+        layer.check()
+
+    monkeypatch.setattr(FakeLayer, "group_discard", torn)
+    await here.leave(TEAM, heard.append)
+    await here.join(TEAM, heard.append)
+    exchange.down = False
+    await until(lambda: here.connected and there.connected)
+    there.publish([TEAM], Event("a"))
+    await until(lambda: heard)
+
+
 async def test_a_member_of_a_place_that_was_local_is_subscribed_when_it_joins(hubs):
     here, there = hubs
     heard = []
