@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 LEASE_S = 3.0
 RENEW_S = 1.0
+ANSWER_S = 1.0  # for Redis to answer
 
 # KEYS: 1 the lease. ARGV: 1 who asks for it; 2 for how long, in ms. Returns 0 when it is another's,
 # 1 when it was the asker's already, 2 when it was nobody's.
@@ -43,12 +44,13 @@ class Lease:
 
     async def keep(self) -> None:
         """Until Redis is lost; to be called again."""
-        redis = aioredis.Redis.from_url(
-            self._url, socket_timeout=RENEW_S, socket_connect_timeout=RENEW_S
-        )
+        # Without `socket_timeout`: with it redis-py writes in `wait_for`, where Python 3.11 loses a
+        # cancellation.
+        redis = aioredis.Redis.from_url(self._url, socket_connect_timeout=ANSWER_S)
         try:
             while True:
-                await self.renew(redis)
+                async with asyncio.timeout(ANSWER_S):
+                    await self.renew(redis)
                 await asyncio.sleep(RENEW_S)
         except (RedisError, OSError, TimeoutError):
             return  # it lapses by itself; the listener beside it has told the log

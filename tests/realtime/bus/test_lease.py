@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from redis import asyncio as aioredis
 
+from realtime.bus import lease as leases
 from realtime.bus.lease import LEASE_S, Lease
 from tests.doubles import until
 
@@ -92,3 +93,19 @@ async def test_it_is_kept_while_redis_is_there_and_not_for_ever_without(redis, r
     redis_service.kill()
     await asyncio.wait_for(keeping, 10 * LEASE_S)
     await until(lambda: not lease.held, 10 * LEASE_S)
+
+
+async def test_who_is_told_to_end_does_so_whatever_it_is_at(redis, redis_service, monkeypatch):
+    monkeypatch.setattr(leases, "RENEW_S", 0.0)
+    names = [f"{NAME}.{number}" for number in range(100)]
+    keepers = [asyncio.create_task(Lease(redis_service.url, name).keep()) for name in names]
+    async with asyncio.timeout(60):
+        while await redis.exists(*names) < len(names):
+            await redis.ping()
+    for keeper in keepers:
+        keeper.cancel()
+        await redis.ping()  # the next one is at something else
+    ended, still = await asyncio.wait(keepers, timeout=30)
+    for keeper in still:
+        keeper.cancel()
+    assert not still
