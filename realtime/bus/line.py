@@ -122,9 +122,8 @@ class Line:
             await self._layer.group_add(address.group(), self._channel)
             self._subscribed.add(address)
         elif address not in self._wanted and address in self._subscribed:
-            self._subscribed.discard(
-                address
-            )  # also if it fails: whoever comes back subscribes anew
+            # First, for it may fail: whoever comes back subscribes anew.
+            self._subscribed.discard(address)
             await self._layer.group_discard(address.group(), self._channel)
 
     async def listens(self, address: Address) -> bool:

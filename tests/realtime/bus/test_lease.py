@@ -105,7 +105,7 @@ async def test_who_is_told_to_end_does_so_whatever_it_is_at(redis, redis_service
     for keeper in keepers:
         keeper.cancel()
         await redis.ping()  # the next one is at something else
-    ended, still = await asyncio.wait(keepers, timeout=30)
+    _, still = await asyncio.wait(keepers, timeout=30)
     for keeper in still:
         keeper.cancel()
     assert not still
